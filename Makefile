@@ -1,0 +1,72 @@
+# Every target does its own set-up: a virtual environment in .venv with what constraints.txt pins. PYTHON=... chooses the interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS := 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test bench crash powercut constraints clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv and install Relay into it
+
+demo: $(STAMP) ## watch one job make the whole round trip
+	@exec $(BIN)/relay demo $(ARGS)
+
+test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+
+bench: $(STAMP) ## measure Relay beside floors of the same run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+crash: $(STAMP) ## kill Relay at random moments under load and count what was lost
+	@$(BIN)/python -m tests.crash $(ARGS)
+
+powercut: $(STAMP) ## open 1,000 disk images of a power cut and look for every acknowledged notification
+	@$(BIN)/python -m tests.crash.powercut $(ARGS)
+
+# pip is asked for the exact files first; Relay itself comes from here, so it has no hash.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/pip || $(MAKE) --no-print-directory $(BIN)/pip
+	@echo "installing what constraints.txt pins" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r constraints.txt
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Debian's Python has no ensurepip unless python3-venv is installed, and its pip refuses the system's own packages (PEP 668).
+# Each way is tried in turn; the last words are for a person.
+$(BIN)/pip:
+	@set -eu; \
+	for candidate in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$${python:-}" ]; then \
+	    echo "Relay needs Python 3.11 or newer, and $${PYTHON:-python3} is not that. Install one, or name it: make install PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi; \
+	rm -rf $(VENV); \
+	if "$$python" -m venv $(VENV) >/dev/null 2>&1; then exit 0; fi; \
+	rm -rf $(VENV); \
+	if "$$python" -m venv --without-pip $(VENV) && "$$python" -m pip --python $(BIN)/python install --quiet pip; then exit 0; fi; \
+	rm -rf $(VENV); \
+	if command -v uv >/dev/null && uv venv --quiet --seed --python "$$python" $(VENV); then exit 0; fi; \
+	rm -rf $(VENV); \
+	echo "$$python cannot make a virtual environment with pip. On Debian or Ubuntu: apt-get install python3-venv" >&2; \
+	exit 1
+
+# The resolver lives in an environment of its own: Relay does not need it.
+constraints: ## resolve pyproject.toml anew into constraints.txt
+	@test -x build/resolver/bin/uv || { $(MAKE) --no-print-directory VENV=build/resolver build/resolver/bin/pip && build/resolver/bin/python -m pip install --quiet uv; }
+	@{ echo "# Made by 'make constraints' from pyproject.toml: every package with the hashes of its files."; \
+	   echo 'setuptools>=80' | build/resolver/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra test \
+	     --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+
+clean: ## delete what the targets above have made (not the data in .relay)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

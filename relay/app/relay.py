@@ -1,0 +1,369 @@
+"""The stages and the edge put together: one object that starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
+from relay.clock import Clock, Instant, SystemClock, after
+from relay.errors import KeyMissing, SettingError
+from relay.model import Job, new_id
+from relay.outbound.addresses import AddressPolicy
+from relay.outbound.deliveries import DeliveryDoor
+from relay.outbound.provider_door import ProviderDoor
+from relay.pipeline.bindings import Bindings
+from relay.pipeline.deliver import Deliverer
+from relay.pipeline.fanout import Fanout
+from relay.pipeline.fetch import Fetcher, FetchLimits
+from relay.pipeline.floor import Floor
+from relay.pipeline.gate import OriginGate
+from relay.pipeline.payloads import Payloads
+from relay.pipeline.probe import SubscriptionProbe
+from relay.pipeline.receive import Receiver
+from relay.pipeline.replay import Replayer
+from relay.pipeline.track import Tracker
+from relay.pipeline.watch import Watch
+from relay.providers.loader import load_profiles
+from relay.settings import Settings
+from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
+from relay.signing.vault import Vault
+from relay.store import configuration as configuration_store
+from relay.store import migrate, nodes, sealing
+from relay.store.configuration import ConfigurationCache
+from relay.store.database import open_database
+from relay.web.callback import CallbackEndpoint
+from relay.web.connections import ConnectionLimits
+from relay.web.health import health_routes, metrics_route
+from relay.web.management import build_management_app
+from relay.web.server import Receive, Scope, Send, Server, Site, connections_allowed
+from relay.web.services import Services
+from relay.workers import housekeeping
+from relay.workers.heartbeat import Heartbeat
+from relay.workers.supervisor import Duty, Supervisor
+
+log = structlog.get_logger(__name__)
+
+PAYLOAD_URL_SECONDS: Final = 7 * 86_400.0
+CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
+REPLAY_SECONDS: Final = 1.0
+DISK_SECONDS: Final = 2.0
+
+
+class Relay:
+    """A relay in this process: serving, working, or both. `start` it once, then `stop` it."""
+
+    def __init__(
+        self, settings: Settings, *, serves: bool = True, works: bool = True, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.failed = asyncio.Event()  # set when the database file could not be synced: stop and start again
+        self._serves = serves
+        self._works = works
+        self._draining = False
+        self._disk_is_low = False
+        self.supervisor = Supervisor(self.clock)
+        self.registry = CollectorRegistry()
+        self.server: Server | None = None
+        self.fetching: FetchHands | None = None
+        self.delivering: DeliverHands | None = None
+
+    # --- starting ---
+
+    async def start(self) -> None:
+        """Open the database, put everything together, listen and work.
+
+        Raises SettingError, SchemaStale, AlreadyRunning, StoreUnavailable, or OSError when a port cannot be had.
+        """
+        settings = self.settings
+        if settings.is_sqlite:
+            await migrate.upgrade(settings.database_url)
+        else:
+            await migrate.check(settings.database_url)
+        loop = asyncio.get_running_loop()
+
+        def on_fatal() -> None:
+            loop.call_soon_threadsafe(self.failed.set)
+
+        self.database = await open_database(settings.database_url, on_fatal=on_fatal)
+        try:
+            await self._assemble()
+            await self._begin()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _assemble(self) -> None:
+        settings, clock = self.settings, self.clock
+        self.vault = Vault(settings.secret_keys)
+        self.tokens = CallbackTokens(settings.secret_keys)
+        self.links = PayloadLinks(settings.secret_keys)
+        self.profiles = load_profiles(settings.providers_dir)
+        await self._check_keys()
+        self.configuration = ConfigurationCache(self.database, self.vault.unseal, self._configuration_changed)
+        await self._load_configuration()
+        self.heartbeat = Heartbeat(
+            new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
+        )
+        self.floor = Floor(
+            clock=clock,
+            database=self.database,
+            configuration=self.configuration,
+            bindings=Bindings(self.profiles),
+            payloads=Payloads(self.database, clock),
+            seal=self.vault.seal,
+            unseal=self.vault.unseal,
+            lease_seconds=settings.lease_seconds,
+            give_up_seconds=settings.give_up_hours * 3600,
+        )
+        self._open_doors()
+        self._assemble_stages()
+
+    def _open_doors(self) -> None:
+        settings = self.settings
+        self.deliveries_door = DeliveryDoor(
+            AddressPolicy(settings.egress_allow), self.clock, max_connections=settings.delivery_slots
+        )
+        self.providers_door = ProviderDoor(
+            AddressPolicy(settings.provider_egress_allow), self.clock, max_connections=settings.fetch_slots
+        )
+
+    def _assemble_stages(self) -> None:
+        settings, floor = self.settings, self.floor
+        self.watch = Watch()
+        self.gate = OriginGate(self.clock, self._origin_of)
+        deliverer = Deliverer(
+            floor,
+            self.deliveries_door,
+            self.payload_url,
+            schedule=settings.delivery_schedule_seconds,
+            timeout_seconds=settings.delivery_timeout_seconds,
+        )
+        platform = Platform(
+            self.database, self.configuration, self.clock, settings.lease_seconds, lambda: self.heartbeat.workers
+        )
+        delivering: DeliverHands | NoHands = NoHands()
+        fetching: FetchHands | NoHands = NoHands()
+        if self._works:
+            delivering = self.delivering = deliver_hands(
+                platform,
+                deliverer.run,
+                slots=settings.delivery_slots,
+                max_seconds=settings.delivery_timeout_seconds,
+            )
+        fanout = Fanout(self.clock, delivering, settings.lease_seconds)
+        limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
+        self.fetcher = Fetcher(floor, self.providers_door, self.gate, fanout, deliverer, limits)
+        if self._works:
+            fetching = self.fetching = fetch_hands(
+                platform,
+                self._fetch,
+                self.gate,
+                slots=settings.fetch_slots,
+                max_seconds=settings.fetch_timeout_seconds,
+            )
+        self.receiver = Receiver(floor, self.tokens, fetching, self._may_take)
+        self.tracker = Tracker(floor, fetching, self.watch)
+        self.replayer = Replayer(floor, delivering)
+        self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
+
+    async def _fetch(self, job: Job) -> None:
+        await self.fetcher.run(job)
+        self.watch.settled(job.id)
+
+    async def _check_keys(self) -> None:
+        used = await self.database.read(sealing.used)
+        missing = [key_id for key_id in used if not self.vault.knows(key_id)]
+        if missing:
+            raise SettingError(
+                f"RELAY_SECRET_KEYS lacks a key that stored secrets were encrypted with (key id {', '.join(missing)}): "
+                "add it after the newest one, then run `relay db rekey` to be rid of it"
+            )
+        now = self.clock.now()
+        await self.database.write(partial(sealing.use, key_id=self.vault.newest_key_id, now=now))
+
+    async def _load_configuration(self) -> None:
+        try:
+            await self.configuration.refresh()
+        except KeyMissing as error:
+            raise SettingError(f"RELAY_SECRET_KEYS: {error}") from error
+
+    async def _begin(self) -> None:
+        if self._works:
+            await self._begin_work()
+        watch = self.supervisor.watch_duty
+        await self.heartbeat.run_once()
+        watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
+        watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
+        if self.settings.is_sqlite:
+            await self._look_at_disk()
+            watch(Duty("disk", self._look_at_disk, DISK_SECONDS))
+        if self._serves:
+            self.server = Server(self._sites(), self.clock, shutdown_seconds=self.settings.shutdown_seconds)
+            await self.server.start()
+
+    async def _begin_work(self) -> None:
+        for hands in (self.fetching, self.delivering):
+            if hands is not None:
+                if self.database.is_sqlite:
+                    await hands.void_leases()
+                hands.supervise(self.supervisor)
+        self.supervisor.watch_duty(Duty("replays", self.replayer.run_once, REPLAY_SECONDS))
+        for duty in housekeeping.duties(self.database, self.clock, retention_days=self.settings.retention_days):
+            self.supervisor.watch_duty(duty)
+
+    # --- the edge ---
+
+    def _sites(self) -> list[Site]:
+        settings = self.settings
+        limits = ConnectionLimits(
+            max_connections=connections_allowed(settings.max_connections),
+            request_seconds=settings.request_timeout_seconds,
+        )
+        self.callback = CallbackEndpoint(
+            self.receiver,
+            self.clock,
+            max_notification_bytes=settings.max_notification_bytes,
+            intake_budget_bytes=settings.intake_budget_bytes,
+        )
+        health = health_routes(self.components)
+        management = build_management_app(self.services(), [*health, metrics_route(self.registry)])
+        if settings.management_port is None:
+            return [Site(app=_Split(self.callback, management), host=settings.host, port=settings.port, limits=limits)]
+        from starlette.applications import Starlette
+
+        public = _Split(self.callback, Starlette(routes=health))
+        return [
+            Site(app=public, host=settings.host, port=settings.port, limits=limits),
+            Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
+        ]
+
+    def services(self) -> Services:
+        """What the management API's handlers need."""
+        return Services(
+            database=self.database,
+            configuration=self.configuration,
+            vault=self.vault,
+            clock=self.clock,
+            callback_tokens=self.tokens,
+            payload_links=self.links,
+            cursors=Cursors(self.settings.secret_keys),
+            profiles=self.profiles,
+            admin_key=self.settings.admin_key,
+            public_url=self.settings.public_url,
+            tracker=self.tracker,
+            receiver=self.receiver,
+            replayer=self.replayer,
+            tester=self.probe,
+            door=self.deliveries_door,
+            waker=self,
+        )
+
+    def payload_url(self, result_id: str) -> str:
+        """A signed link to a payload, for deliveries that are too large to carry it."""
+        expires_at: Instant = after(self.clock.now(), PAYLOAD_URL_SECONDS)
+        token = self.links.mint(result_id, expires_at)
+        return f"{self.settings.public_url}/v1/results/{result_id}/payload?token={token}"
+
+    async def components(self) -> Mapping[str, str | bool]:
+        """The state of each part, for `/readyz`."""
+        states: dict[str, str | bool] = {"serving": "draining" if self._draining else "ok"}
+        await self.database.read(configuration_store.current_version)
+        states["database"] = "ok"
+        states["clock"] = self.heartbeat.clock_is_right or "skewed"
+        if self._disk_is_low:
+            states["disk"] = "low"
+        return states
+
+    # --- hints and states ---
+
+    def configuration_changed(self) -> None:
+        """A webhook, subscription or key changed here: look at once."""
+        self.supervisor.soon(self._look_for_changes)
+
+    def jobs_due(self) -> None:
+        """Some job may be due."""
+        if self.fetching is not None:
+            self.fetching.hint()
+
+    def deliveries_due(self) -> None:
+        """Some delivery may be due."""
+        if self.delivering is not None:
+            self.delivering.hint()
+
+    def _configuration_changed(self) -> None:
+        self.jobs_due()
+        self.deliveries_due()
+
+    async def _look_for_changes(self) -> int:
+        await self.configuration.refresh()
+        self._pause_if(not self.heartbeat.clock_is_right)
+        return 0
+
+    def _pause_if(self, wrong: bool) -> None:
+        for hands in (self.fetching, self.delivering):
+            if hands is not None and not self._draining:
+                hands.scheduler.paused = wrong
+
+    async def _look_at_disk(self) -> int:
+        usage = await asyncio.to_thread(shutil.disk_usage, self.settings.sqlite_path.parent)
+        low = usage.free < self.settings.free_disk_floor_bytes
+        if low != self._disk_is_low:
+            log.error("disk.low" if low else "disk.recovered", free_bytes=usage.free)
+        self._disk_is_low = low
+        return 0
+
+    def _may_take(self) -> bool:
+        return not self._disk_is_low
+
+    def _origin_of(self, webhook_id: str) -> str:
+        webhook = self.configuration.current.webhooks.get(webhook_id)
+        binding = None if webhook is None else self.floor.bindings.of(webhook)
+        return webhook_id if binding is None else binding.origin
+
+    # --- stopping ---
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is under way or give it back, let go of everything."""
+        self._draining = True
+        seconds = self.settings.shutdown_seconds
+        tasks = [hands.drain(seconds) for hands in (self.fetching, self.delivering) if hands is not None]
+        if self.server is not None:
+            tasks.append(self.server.stop())
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.warning("stop.incomplete", reason=type(outcome).__name__)
+        await self._close()
+
+    async def _close(self) -> None:
+        await self.supervisor.stop()
+        if hasattr(self, "heartbeat"):
+            try:
+                await self.heartbeat.leave()
+            except Exception as error:
+                log.warning("stop.incomplete", reason=type(error).__name__)
+        for door in (getattr(self, "deliveries_door", None), getattr(self, "providers_door", None)):
+            if door is not None:
+                await door.close()
+        await self.database.close()
+
+
+class _Split:
+    """Callback URLs to the one, everything else to the other: the hot path passes no router."""
+
+    def __init__(self, callback: CallbackEndpoint, rest: Callable[[Scope, Receive, Send], object]) -> None:
+        self._callback = callback
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/in/"):
+            await self._callback(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)  # type: ignore[misc] # Starlette types its ASGI callables its own way

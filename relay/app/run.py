@@ -1,0 +1,79 @@
+"""A process around a relay: the event loop, signals, the ready line, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+
+import structlog
+
+from relay import logs
+from relay.app.relay import Relay
+from relay.clock import SystemClock
+from relay.errors import RelayError
+from relay.settings import Settings
+from relay.web.server import new_event_loop
+
+log = structlog.get_logger(__name__)
+
+
+def run_serve(settings: Settings, *, with_worker: bool) -> int:
+    """Serve, and work unless others do, until a signal; the exit code."""
+    if settings.is_sqlite and not with_worker:
+        sys.stderr.write("relay: --no-worker needs PostgreSQL: a SQLite database serves one process\n")
+        return 2
+    return _run(settings, serves=True, works=with_worker)
+
+
+def run_worker(settings: Settings) -> int:
+    """Work until a signal; the exit code."""
+    if settings.is_sqlite:
+        sys.stderr.write("relay: `relay worker` needs PostgreSQL: a SQLite database serves one process\n")
+        return 2
+    return _run(settings, serves=False, works=True)
+
+
+def _run(settings: Settings, *, serves: bool, works: bool) -> int:
+    logs.configure(format=settings.log_format, level=settings.log_level, clock=SystemClock())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_live(settings, serves=serves, works=works))
+
+
+async def _live(settings: Settings, *, serves: bool, works: bool) -> int:
+    relay = Relay(settings, serves=serves, works=works)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    try:
+        await relay.start()
+    except (RelayError, OSError) as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return 1
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections need not look at it again
+    sys.stderr.write(ready_line(relay) + "\n")
+    sys.stderr.flush()
+    waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    failed = relay.failed.is_set()
+    log.info("stopping", reason="the database file failed to sync" if failed else "signal")
+    await relay.stop()
+    return 1 if failed else 0
+
+
+def ready_line(relay: Relay) -> str:
+    """What is said, always, once everything runs."""
+    settings = relay.settings
+    database = "SQLite" if settings.is_sqlite else "PostgreSQL"
+    if relay.server is None:
+        return f"ready  worker on {database}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    ports = relay.server.ports
+    management = "" if len(ports) == 1 else f"  management http://{host}:{ports[1]}"
+    work = "" if relay.fetching is not None else ", without a worker"
+    return f"ready  http://{host}:{ports[0]}{management}  on {database}{work}  callbacks {settings.public_url}/in/…"

@@ -1,0 +1,43 @@
+"""`relay serve`, `relay worker` and `relay demo`: the commands that are a relay rather than speak to one."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "--no-worker", is_flag=True, help="Only receive and answer; `relay worker` processes do the rest (PostgreSQL)."
+)
+@click.option("--host", help="Address to listen on; RELAY_HOST.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; RELAY_PORT.")
+@click.pass_context
+def serve(ctx: click.Context, no_worker: bool, host: str | None, port: int | None) -> None:
+    """Receive notifications, answer the API and, unless told otherwise, do the work."""
+    from relay import settings
+
+    loaded = settings.ensure_secrets(settings.load({"host": host, "port": port}))
+    from relay import app  # after the settings: a wrong one is said at once
+
+    ctx.exit(app.run_serve(loaded, with_worker=not no_worker))
+
+
+@click.command()
+@click.pass_context
+def worker(ctx: click.Context) -> None:
+    """Fetch and deliver only: more hands for relays that share a PostgreSQL database."""
+    from relay import settings
+
+    loaded = settings.ensure_secrets(settings.load())
+    from relay import app
+
+    ctx.exit(app.run_worker(loaded))
+
+
+@click.command()
+@click.pass_context
+def demo(ctx: click.Context) -> None:
+    """Play one round trip on this machine, with a provider and a subscriber of its own, and stay up to be tried."""
+    from relay.demo import show
+
+    ctx.exit(show.main())

@@ -1,0 +1,61 @@
+"""The relay that a command speaks to: where it is and which key to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from relay.errors import SettingError
+
+if TYPE_CHECKING:
+    from relay.client.http import Api
+
+NO_KEY = (
+    "RELAY_API_KEY is not set: give it a key of this relay (the first one is its RELAY_ADMIN_KEY, or stands in the file"
+    " admin-key of its data directory)"
+)
+
+
+@contextmanager
+def open_api() -> Iterator[Api]:
+    """The API of the relay at RELAY_URL. Raises SettingError without a key.
+
+    With neither set, the key that a relay keeps in the data directory here is used. It is never sent to a
+    RELAY_URL: that could be anybody's.
+    """
+    from relay import settings
+    from relay.client.http import Api
+
+    loaded = settings.load()
+    key = loaded.api_key
+    if key is None and "url" not in loaded.model_fields_set:
+        key = loaded.admin_key or settings.stored_admin_key(loaded)
+    if key is None:
+        raise SettingError(NO_KEY)
+    with Api(loaded.url, key) as api:
+        yield api
+
+
+def find_id(api: Api, path: str, prefix: str, name_or_id: str) -> str:
+    """The id of the thing that has this name; an id is taken as it is. Raises Failure where there is none."""
+    from relay.cli.exits import Exit, Failure
+
+    if name_or_id.startswith(f"{prefix}_"):
+        return name_or_id
+    for item in api.pages(path, {}):
+        if item.get("name") == name_or_id:
+            return str(item["id"])
+    raise Failure(f"there is nothing of the name {name_or_id!r} in {path}", Exit.NOT_FOUND)
+
+
+def segment(text: str) -> str:
+    """A value as one segment of a path: what a person typed must not become another path."""
+    from urllib.parse import quote
+
+    return quote(text, safe="") if text not in (".", "..") else text.replace(".", "%2E")
+
+
+def drop_none(body: dict[str, Any]) -> dict[str, Any]:
+    """The fields that were given; what was not given is the relay's to decide."""
+    return {name: value for name, value in body.items() if value is not None}

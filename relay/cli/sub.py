@@ -1,0 +1,93 @@
+"""`relay sub`: where results go and which ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from relay.cli import values
+from relay.cli.exits import Exit, Failure
+from relay.cli.noun import action_command, as_json, list_command, show_command
+from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
+from relay.cli.output import note, put_record
+from relay.cli.session import drop_none, find_id, open_api
+
+
+@click.group(name="sub")
+def group() -> None:
+    """Subscriptions: where results go and which ones."""
+
+
+@group.command()
+@click.argument("name")
+@click.option("--to", "url", metavar="URL", help="Where results are posted; not for --kind pull.")
+@click.option("--webhook", "webhooks", multiple=True, metavar="NAME_OR_ID", help="Only results of this webhook.")
+@click.option("--type", "event_types", multiple=True, help="Only this type, for example result.completed.")
+@click.option("--filter", "filter_json", metavar="JSON", help="Only what matches, by paths of the delivered envelope.")
+@click.option("--format", "payload_format", type=click.Choice(["envelope", "raw", "thin"]), help="What is sent.")
+@click.option("--kind", type=click.Choice(["push", "pull"]), help="Whether results are sent or fetched.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to send along.")
+@click.option("--secret", metavar="SECRET", help="Your own signing secret; @FILE reads it, - asks for it.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), help="Deliveries at one time.")
+@click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
+@click.option("--metadata", metavar="JSON", help="An object of your own.")
+@as_json
+def create(as_json: bool, webhooks: tuple[str, ...], secret: str | None, **given: Any) -> None:
+    """Subscribe an address to results and print its signing secret, which is shown only now."""
+    filter_json, payload_format = given.pop("filter_json"), given.pop("payload_format")
+    body = {
+        **given,
+        "event_types": list(given["event_types"]) or None,
+        "filter": values.json_object("--filter", filter_json),
+        "format": payload_format,
+        "headers": values.pairs("--header", given["headers"]),
+        "metadata": values.json_object("--metadata", given["metadata"]),
+        "secret": None if secret is None else values.secret("--secret", "secret", secret),
+    }
+    with open_api() as api:
+        body["webhook_ids"] = [find_id(api, WEBHOOK.path, WEBHOOK.prefix, one) for one in webhooks] or None
+        subscription = api.call("POST", SUBSCRIPTION.path, body=drop_none(body))
+    put_record(subscription, as_json=as_json)
+    note("keep the secret: it is shown only now, and verifies what is delivered")
+
+
+@group.command()
+@click.argument("subscription", metavar="NAME_OR_ID")
+@as_json
+def test(subscription: str, as_json: bool) -> None:
+    """Send a test message now. Exit 1 if it was not taken."""
+    with open_api() as api:
+        outcome = api.call("POST", f"{SUBSCRIPTION.address(api, subscription)}/test")
+    put_record(outcome, as_json=as_json)
+    if not outcome.get("delivered"):
+        raise Failure("the test message was not delivered", Exit.FAILED)
+
+
+group.add_command(list_command(SUBSCRIPTION))
+group.add_command(show_command(SUBSCRIPTION))
+group.add_command(
+    action_command(
+        SUBSCRIPTION,
+        "rotate-secret",
+        "Make a new signing secret; both sign until the overlap is over.",
+        done="has a new secret, which is shown only now",
+        show="secret",
+        options=[
+            click.Option(["--overlap-seconds"], type=click.IntRange(min=0), help="How long the old one still signs.")
+        ],
+    )
+)
+group.add_command(action_command(SUBSCRIPTION, "pause", "Keep its deliveries until it is resumed.", done="paused"))
+group.add_command(action_command(SUBSCRIPTION, "resume", "Send what has waited.", done="resumed"))
+group.add_command(action_command(SUBSCRIPTION, "enable", "Take it into use again after a 410.", done="enabled"))
+group.add_command(
+    action_command(
+        SUBSCRIPTION,
+        "delete",
+        "Delete it with its pending deliveries.",
+        delete=True,
+        done="deleted",
+        ask=True,
+    )
+)

@@ -1,0 +1,97 @@
+"""`relay webhook`: inbound addresses to hand to providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from relay.cli import values
+from relay.cli.noun import action_command, as_json, list_command, show_command
+from relay.cli.nouns import WEBHOOK
+from relay.cli.output import note, put_record
+from relay.cli.session import drop_none, open_api
+
+
+@click.group(name="webhook")
+def group() -> None:
+    """Inbound addresses: each has a callback URL to hand to its provider."""
+
+
+@group.command()
+@click.argument("name")
+@click.option("--provider", required=True, help="Profile name; `relay provider list` shows them.")
+@click.option(
+    "--credential",
+    "credentials",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="username, password or api_key. NAME alone is asked for, NAME=@FILE is read from a file.",
+)
+@click.option(
+    "--verification", multiple=True, metavar="NAME[=VALUE]", help="What verifies notifications, for example secret."
+)
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="What the profile asks for besides."
+)
+@click.option("--origin", "origins", multiple=True, help="Where results may be fetched from, instead of the profile's.")
+@click.option("--base-url", help="Where submit, poll and cancel go, if not where the profile says.")
+@click.option("--retention", help="How long the provider keeps results, for example 2h.")
+@click.option("--poll", help="Waits between polls, for example 5s,10s,30s.")
+@click.option("--fetch-max-in-flight", type=click.IntRange(min=1), help="Fetches at one time.")
+@click.option("--fetch-rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Fetches per second.")
+@click.option(
+    "--untracked", type=click.Choice(["accept", "ignore"]), help="Notifications of jobs that nobody announced."
+)
+@click.option("--metadata", metavar="JSON", help="An object of your own.")
+@as_json
+def create(as_json: bool, **given: Any) -> None:
+    """Register a webhook and print its callback URL."""
+    retention, poll = given.pop("retention"), given.pop("poll")
+    body = {
+        **given,
+        "credentials": values.secrets("--credential", given["credentials"]),
+        "verification": values.secrets("--verification", given["verification"]),
+        "parameters": values.pairs("--parameter", given["parameters"]),
+        "origins": list(given["origins"]) or None,
+        "metadata": values.json_object("--metadata", given["metadata"]),
+        "retention_seconds": None if retention is None else values.seconds("--retention", retention),
+        "poll_seconds": values.waits("--poll", poll),
+    }
+    with open_api() as api:
+        webhook = api.call("POST", WEBHOOK.path, body=drop_none(body))
+    put_record(webhook, as_json=as_json)
+    note("the callback URL is what the provider is to be given; it is a secret: whoever has it can notify")
+
+
+group.add_command(list_command(WEBHOOK))
+group.add_command(show_command(WEBHOOK))
+group.add_command(
+    action_command(
+        WEBHOOK,
+        "rotate",
+        "Make a new callback URL.",
+        done="has a new callback URL",
+        show="callback_url",
+        options=[
+            click.Option(
+                ["--overlap-seconds"], type=click.IntRange(min=0), help="How long the old callback URL still works."
+            )
+        ],
+    )
+)
+group.add_command(
+    action_command(WEBHOOK, "test", "Take a test notification through the intake.", done="tested", show="status")
+)
+group.add_command(action_command(WEBHOOK, "disable", "Answer its callbacks with 410.", done="disabled"))
+group.add_command(action_command(WEBHOOK, "enable", "Take its callbacks again.", done="enabled"))
+group.add_command(
+    action_command(
+        WEBHOOK,
+        "delete",
+        "Delete it: callbacks get 410, jobs under way finish, then its credentials are erased.",
+        delete=True,
+        done="deleted",
+        ask=True,
+    )
+)

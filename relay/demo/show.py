@@ -1,0 +1,153 @@
+"""`relay demo`: a relay on SQLite between a stand-in NetNut and a subscriber of its own, and one whole round trip.
+
+Everything goes through the public surfaces, as a user would do it: webhook and subscriptions by the API, the request
+at the provider with the callback URL in it, the timeline from what the relay tells about notification, job, result
+and deliveries. The subscriber checks the signatures itself. State lives in a directory that is gone at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TextIO
+
+import aiohttp
+
+from relay import logs
+from relay.clock import Clock, SystemClock
+from relay.demo.act import Act, Cast
+from relay.demo.api import Api, DemoFailed
+from relay.demo.netnut import Knobs, NetNut
+from relay.demo.sink import Sink
+from relay.demo.timeline import Timeline
+from relay.errors import RelayError
+from relay.model import Secret
+from relay.settings import Settings
+from relay.web.server import new_event_loop
+
+FAVOURITE_PORT: Final = 8000
+ACT_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 2.0  # with the stand-ins' own end this stays under the three seconds that are promised
+PROVIDER_WORKS_SECONDS: Final = 0.6
+
+
+class Runnable(Protocol):
+    """What the demo needs of a relay."""
+
+    async def start(self) -> None:
+        """Listen and work."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what is in flight and end."""
+        ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where the demo writes and how."""
+
+    out: TextIO
+    color: bool
+
+
+async def run_demo(make_relay: Callable[[Settings], Runnable], look: Look, *, clock: Clock, stay: bool = True) -> None:
+    """Play the round trip, print it, then (with `stay`) show what arrives until cancelled. Raises DemoFailed."""
+    timeline = Timeline(look.out, color=look.color)
+    async with _stage(make_relay, clock) as cast:
+        act = Act(cast, timeline, clock)
+        try:
+            async with asyncio.timeout(ACT_SECONDS):
+                await act.play()
+        except TimeoutError:
+            raise DemoFailed(
+                f"the round trip did not end in {ACT_SECONDS:.0f} s; the last line is where it stands"
+            ) from None
+        if stay:
+            act.invite()
+            await act.watch()
+
+
+@contextlib.asynccontextmanager
+async def _stage(make_relay: Callable[[Settings], Runnable], clock: Clock) -> AsyncIterator[Cast]:
+    knobs = Knobs(work_seconds=PROVIDER_WORKS_SECONDS, pending_answers=1)
+    password, admin_key = Secret(secrets.token_hex(8)), Secret(f"rk_{secrets.token_urlsafe(32)}")
+    with tempfile.TemporaryDirectory(prefix="relay-demo-", ignore_cleanup_errors=True) as directory:
+        async with NetNut(password=password, knobs=knobs, clock=clock) as netnut, Sink(clock=clock) as sink:
+            settings = demo_settings(Path(directory), admin_key, netnut.port, sink.port)
+            async with _running(make_relay(settings)), aiohttp.ClientSession() as session:
+                api = Api(session, settings.public_url, admin_key, clock)
+                yield Cast(netnut, sink, api, session, settings.public_url, admin_key)
+
+
+def demo_settings(directory: Path, admin_key: Secret, provider_port: int, subscriber_port: int) -> Settings:
+    """Settings of a relay for one demo; the environment and `relay.toml` have no say in it."""
+    port = _free_port()
+    return Settings.model_validate(
+        {
+            "data_dir": directory,
+            "port": port,
+            "public_url": f"http://127.0.0.1:{port}",
+            "secret_keys": (secrets.token_urlsafe(48),),
+            "admin_key": admin_key.reveal(),
+            "egress_allow": (f"127.0.0.1/32:{subscriber_port}",),
+            "provider_egress_allow": (f"127.0.0.1/32:{provider_port}",),
+            "log_level": "warning",
+            "shutdown_seconds": 1,
+        }
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(relay: Runnable) -> AsyncIterator[None]:
+    await relay.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await relay.stop()
+
+
+def _free_port() -> int:
+    """The port that the documentation speaks of, or any other where it is taken."""
+    for wanted in (FAVOURITE_PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", wanted))
+            port: int = probe.getsockname()[1]
+            return port
+    raise DemoFailed("no port of 127.0.0.1 is free")
+
+
+async def _until_interrupted(make_relay: Callable[[Settings], Runnable], look: Look) -> int:
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+    try:
+        await run_demo(make_relay, look, clock=SystemClock())
+    except asyncio.CancelledError:
+        return 0  # Ctrl-C is how the demo is meant to end
+    except (DemoFailed, RelayError, OSError) as failed:
+        sys.stderr.write(f"relay demo: {failed}\n")
+        return 1
+    return 0
+
+
+def main() -> int:
+    """Run the demo in this terminal until Ctrl-C; the exit code."""
+    from relay.app import Relay
+
+    # The timeline tells what happens; the log would tell it again between its lines.
+    logs.configure(format="console", level="warning", clock=SystemClock())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_until_interrupted(Relay, Look(sys.stdout, color=sys.stdout.isatty())))

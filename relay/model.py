@@ -1,0 +1,325 @@
+"""The nouns and their states. One noun = one class = one table = one URL segment = one log field.
+
+Everything is frozen: a change is a new row, read anew. Rows become these classes in `relay.store` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import uuid_utils
+
+from relay.clock import Instant
+
+WEBHOOK, NOTIFICATION, JOB, RESULT = "wh", "ntf", "job", "res"
+SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl", "key", "evt"
+
+ID_LENGTH: Final = 32
+
+
+def new_id(prefix: str, now: Instant) -> str:
+    """A sortable id: the prefix and a UUIDv7 of `now` in 32 hexadecimal digits."""
+    return f"{prefix}_{uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` has the form of an id with this prefix."""
+    head, _, tail = text.partition("_")
+    return head == prefix and len(tail) == ID_LENGTH and all(c in "0123456789abcdef" for c in tail)
+
+
+def lowest_id(prefix: str, instant: Instant) -> str:
+    """The id that sorts before every id made at `instant` or later, so that a bound in time is a bound in ids."""
+    milliseconds = min(max(instant, 0), (1 << 48) - 1)
+    return f"{prefix}_{milliseconds:012x}".ljust(len(prefix) + 1 + ID_LENGTH, "0")
+
+
+def instant_of(row_id: str) -> Instant:
+    """When the row with this id was made."""
+    return Instant(int(row_id.rpartition("_")[2][:12], 16))
+
+
+class Secret:
+    """A string that shows itself to nobody who does not ask: `repr`, `str` and formatting print `***`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The string itself. Call it where it is used, never to keep it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Secret is not pickled")
+
+
+class WebhookStatus(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    CREDENTIALS_REJECTED = "credentials_rejected"
+
+
+class NotificationStatus(StrEnum):
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # only ever answered: the first one's row stands for all
+    IGNORED = "ignored"
+    UNPROCESSABLE = "unprocessable"
+    REJECTED = "rejected"
+
+
+class JobStatus(StrEnum):
+    WAITING = "waiting"
+    FETCHING = "fetching"  # the provider said it is done; the result is not stored yet
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JobStatus.WAITING, JobStatus.FETCHING)
+
+
+class SubscriptionStatus(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+class ReplayStatus(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Trigger(StrEnum):
+    """Why an attempt was made."""
+
+    NEW = "new"
+    RETRY = "retry"
+    REPLAY = "replay"
+
+
+class Scope(StrEnum):
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A registered inbound address: provider + credentials + verification."""
+
+    id: str
+    name: str
+    provider: str
+    credentials: Mapping[str, Secret]
+    verification: Mapping[str, Secret]
+    origins: tuple[str, ...]  # as given; the profile's own come on top when this is empty
+    base_url: str | None
+    parameters: Mapping[str, str]
+    retention_seconds: float | None  # None = the profile's
+    poll_seconds: tuple[float, ...] | None
+    fetch_max_in_flight: int
+    fetch_rate_per_second: float | None
+    untracked: str  # accept | ignore
+    metadata: Mapping[str, Any]
+    status: WebhookStatus
+    generation: int  # of the callback token
+    previous_valid_until: Instant | None  # until when generation - 1 is still taken
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One inbound call to a callback URL, as received."""
+
+    id: str
+    webhook_id: str
+    job_id: str | None
+    status: NotificationStatus
+    reason: str | None
+    method: str
+    suffix: str  # what stood after the token
+    query: str
+    content_type: str | None
+    headers: Mapping[str, str]
+    body_size: int
+    received_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One asynchronous request at a provider; the thing with a deadline."""
+
+    id: str
+    webhook_id: str
+    provider_job_id: str | None
+    response_url: str | None
+    status: JobStatus
+    provider_status: str | None
+    metadata: Mapping[str, Any]
+    deadline: Instant  # when the provider may drop the result; orders and paces, does not stop
+    give_up_at: Instant
+    created_at: Instant
+    notified_at: Instant | None
+    completed_at: Instant | None
+    result_id: str | None
+    inline_notification_id: str | None  # the notification whose body is the payload, where nothing can be fetched
+    tracked: bool  # its webhook asked for it; no other webhook of the same account may have it
+    attempts: int
+    step: int  # how far along the current list of waits
+    due_at: Instant | None  # None = settled
+    lease_until: Instant | None
+    claims: int  # the fence
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a job ended, with the final payload as the provider sent it (absent when there is none)."""
+
+    id: str
+    job_id: str
+    webhook_id: str
+    provider_job_id: str | None
+    status: JobStatus
+    error: str | None
+    partial: bool
+    metadata: Mapping[str, Any]
+    content_type: str | None
+    size_bytes: int | None  # None = no payload
+    sha256: str | None
+    payload_id: str | None
+    fetched_at: Instant
+
+    @property
+    def type(self) -> str:
+        return f"result.{self.status}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Where results go and which ones."""
+
+    id: str
+    name: str
+    kind: str  # push | pull
+    url: str | None
+    webhook_ids: tuple[str, ...] | None
+    event_types: tuple[str, ...] | None  # None = the four result.* types
+    filter: Mapping[str, Any] | None
+    format: str  # envelope | raw | thin
+    headers: Mapping[str, str]
+    secrets: tuple[Secret, ...]  # newest first; the second while a rotation overlaps
+    max_in_flight: int
+    rate_per_second: float | None
+    status: SubscriptionStatus
+    status_reason: str | None
+    metadata: Mapping[str, Any]
+    created_at: Instant
+    updated_at: Instant
+    previous_secret_until: Instant | None = None
+    deleted_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One result to one subscription."""
+
+    id: str
+    result_id: str
+    subscription_id: str
+    replay_id: str | None
+    message_id: str
+    status: DeliveryStatus
+    attempts: int
+    budget_from: int  # attempts made before the present budget began (a manual retry gives a fresh one)
+    created_at: Instant
+    settled_at: Instant | None
+    http_status: int | None
+    due_at: Instant | None
+    lease_until: Instant | None
+    claims: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One HTTP try, of a fetch or of a delivery."""
+
+    id: str
+    owner_id: str  # the job or the delivery
+    number: int
+    trigger: Trigger
+    started_at: Instant
+    duration_ms: int
+    http_status: int | None
+    error_code: str | None
+    response_excerpt: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """New deliveries of stored results, asked for by somebody."""
+
+    id: str
+    status: ReplayStatus
+    filter: Mapping[str, Any]
+    subscription_ids: Sequence[str] | None
+    mode: str  # undelivered | all
+    new_message_id: bool
+    rate_per_second: float | None
+    created_at: Instant
+    cursor: str | None  # the last result planned
+    upper_id: str  # results stored after the replay began are not part of it
+    total: int
+    planned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A management key; only its hash is kept."""
+
+    id: str
+    name: str
+    scope: Scope
+    sha256: str
+    created_at: Instant
+    last_used_at: Instant | None = None
+    expires_at: Instant | None = None
+    revoked_at: Instant | None = None
+
+
+RESULT_TYPES: Final = tuple(
+    f"result.{status}" for status in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED)
+)

@@ -1,0 +1,185 @@
+"""What follows from a provider's answer. Pure: no clock, no chance, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from relay.clock import Instant, after
+from relay.model import Job, JobStatus
+from relay.pipeline.bindings import Binding
+from relay.pipeline.gate import Outcome
+from relay.pipeline.schedule import next_attempt
+from relay.providers.reading import Notice, Verdict
+from relay.store.settlement import Postponed
+
+REJECTED_SECONDS: Final = 60.0  # the least wait while credentials are refused
+TOO_LARGE_SECONDS: Final = 600.0  # asking again costs a download, and only a changed setting helps
+REFUSED_BY_US: Final = frozenset({"url_refused", "foreign_origin", "address_refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of a call: a verdict on an answer, or the code of what went wrong before there was one."""
+
+    verdict: Verdict | None = None
+    error_code: str | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The job is over."""
+
+    status: JobStatus
+    error: str | None = None
+    partial: bool = False
+    with_payload: bool = True
+    provider_status: str | None = None
+    provider_job_id: str | None = None
+
+
+def call_outcome(reading: Reading) -> Outcome | None:
+    """What the call says about the provider; None = nothing (we did not even try)."""
+    if reading.verdict is None:
+        if reading.error_code in REFUSED_BY_US:
+            return None
+        # an answer that was too large or badly encoded is one that came
+        return Outcome.FINE if reading.error_code in ("body_too_large", "decode_failed") else Outcome.DOWN
+    if reading.verdict.kind == "throttled":
+        return Outcome.THROTTLED
+    return Outcome.DOWN if reading.verdict.kind == "server_error" else Outcome.FINE
+
+
+def decide(job: Job, binding: Binding, reading: Reading, now: Instant, chance: float) -> Postponed | Conclusion:
+    """The job is over, or it is asked again, and when."""
+    verdict = reading.verdict
+    if verdict is not None:
+        if names_another_job(job, verdict):
+            return _again(job, binding, reading, now, chance, error="job_id_mismatch")
+        conclusion = _conclusion(job, verdict, now)
+        if conclusion is not None:
+            return conclusion
+        if job.status.is_final and verdict.kind in ("failed", "cancelled", "gone", "not_found"):
+            return _as_it_was(job, verdict)
+    if now >= job.give_up_at and not job.status.is_final:
+        return Conclusion(JobStatus.EXPIRED, f"gave up: {_error_of(reading)}", with_payload=False)
+    return _again(job, binding, reading, now, chance, error=_error_of(reading))
+
+
+def names_another_job(job: Job, verdict: Verdict) -> bool:
+    """Whether the payload is about another job than the one that was asked for: then it is not this job's."""
+    named = verdict.provider_job_id
+    return named is not None and job.provider_job_id is not None and named != job.provider_job_id
+
+
+def conclude_inline(notice: Notice) -> Conclusion:
+    """A notification whose own body is the payload."""
+    status = notice.status if notice.status is not None and notice.status.is_final else JobStatus.COMPLETED
+    return Conclusion(
+        status,
+        error=None if status is JobStatus.COMPLETED else notice.error,
+        partial=notice.partial,
+        provider_status=notice.provider_status,
+        provider_job_id=notice.provider_job_id,
+    )
+
+
+def postpone(job: Job, now: Instant, *, seconds: float, error: str) -> Postponed:
+    """Nothing could be asked: look again later."""
+    return Postponed(
+        due_at=after(now, seconds),
+        status=job.status,
+        deadline=job.deadline,
+        step=job.step,
+        provider_status=job.provider_status,
+        last_error=error,
+    )
+
+
+def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
+    if verdict.kind == "completed":
+        status = JobStatus.COMPLETED
+    elif job.status.is_final:
+        return None  # it has ended already; only a completed result supersedes that
+    elif verdict.kind in ("failed", "cancelled"):
+        status = JobStatus(verdict.kind)
+    elif verdict.kind in ("gone", "not_found") and now >= job.deadline:
+        # gone before the deadline is "not readable yet"; after it, the provider has dropped it
+        return Conclusion(JobStatus.EXPIRED, "the provider no longer has the result", with_payload=False)
+    else:
+        return None
+    return Conclusion(
+        status,
+        error=verdict.error,
+        partial=verdict.partial,
+        provider_status=verdict.provider_status,
+        provider_job_id=verdict.provider_job_id,
+    )
+
+
+def _as_it_was(job: Job, verdict: Verdict) -> Postponed:
+    """A job that had ended was looked at again, and nothing better was found."""
+    return Postponed(
+        due_at=None,
+        status=job.status,
+        deadline=job.deadline,
+        step=job.step,
+        provider_status=verdict.provider_status or job.provider_status,
+        last_error=job.last_error,
+    )
+
+
+def _again(
+    job: Job, binding: Binding, reading: Reading, now: Instant, chance: float, *, error: str | None
+) -> Postponed:
+    verdict = reading.verdict
+    pending = verdict is not None and verdict.kind == "pending"
+    deadline = _deadline_after(job, binding, verdict, now) if pending else job.deadline
+    waits = binding.waits(notified=job.notified_at is not None, expects_notification=not job.tracked)
+    due_at = next_attempt(
+        now,
+        step=job.step + 1,
+        waits=waits,
+        deadline=deadline,
+        chance=chance,
+        at_least=_at_least(reading),
+    )
+    if job.status.is_final and due_at > deadline:
+        due_at_or_never: Instant | None = None  # looking at an ended job again ends with what the provider keeps
+    else:
+        due_at_or_never = due_at
+    return Postponed(
+        due_at=due_at_or_never,
+        status=job.status,
+        deadline=deadline,
+        step=job.step + 1,
+        provider_status=(verdict.provider_status if verdict else None) or job.provider_status,
+        last_error=error,
+    )
+
+
+def _deadline_after(job: Job, binding: Binding, verdict: Verdict | None, now: Instant) -> Instant:
+    """A job that is pending now completes later than now, so it is kept at least the retention from now."""
+    if verdict is not None and verdict.expires_at is not None:
+        return verdict.expires_at
+    return max(job.deadline, after(now, binding.retention_seconds))
+
+
+def _at_least(reading: Reading) -> float | None:
+    verdict = reading.verdict
+    if verdict is not None and verdict.kind == "rejected_credentials":
+        return max(REJECTED_SECONDS, reading.retry_after_seconds or 0.0)
+    if reading.error_code == "body_too_large":
+        return TOO_LARGE_SECONDS
+    return reading.retry_after_seconds
+
+
+def _error_of(reading: Reading) -> str | None:
+    """A word for people; a pending answer is no error."""
+    verdict = reading.verdict
+    if verdict is None:
+        return reading.error_code
+    if verdict.kind == "pending":
+        return None if verdict.reason in ("http_status", "status") else f"pending: {verdict.reason}"
+    return verdict.error or verdict.kind

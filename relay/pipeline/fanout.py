@@ -1,0 +1,116 @@
+"""Stage 4: one result becomes one delivery per matching subscription, in the transaction that stores it.
+
+Matching is done on the cached configuration; the transaction checks that it is still the current one. A delivery whose
+subscription has a free slot here is inserted already claimed, so that it can go out without another look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from relay.clock import Clock, Instant, after
+from relay.model import DELIVERY, RESULT_TYPES, Delivery, DeliveryStatus, Result, Subscription, new_id
+from relay.store.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryWork:
+    """One delivery to attempt, with what is at hand already. `body` is the envelope; None = load it."""
+
+    delivery: Delivery
+    job_id: str = ""  # known where the body is
+    body: bytes | None = None
+
+
+class DeliveryHands(Protocol):
+    """The hands that deliver, as far as this stage needs them."""
+
+    def reserve(self, lane: str) -> bool: ...
+
+    def release(self, lane: str) -> None: ...
+
+    def start(self, work: DeliveryWork) -> None: ...
+
+    def hint(self) -> None: ...
+
+
+def matches(subscription: Subscription, result: Result) -> bool:
+    """Whether this subscription wants this result."""
+    if subscription.deleted_at is not None:
+        return False
+    if subscription.webhook_ids is not None and result.webhook_id not in subscription.webhook_ids:
+        return False
+    return result.type in (RESULT_TYPES if subscription.event_types is None else subscription.event_types)
+
+
+def new_delivery(result: Result, subscription_id: str, now: Instant) -> Delivery:
+    """The first delivery of a result to a subscription."""
+    return Delivery(
+        id=new_id(DELIVERY, now),
+        result_id=result.id,
+        subscription_id=subscription_id,
+        replay_id=None,
+        message_id=result.id,
+        status=DeliveryStatus.PENDING,
+        attempts=0,
+        budget_from=0,
+        created_at=now,
+        settled_at=None,
+        http_status=None,
+        due_at=now,
+        lease_until=None,
+        claims=0,
+        last_error=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The deliveries of one result. The claimed ones have a slot each: `start` them or `release` them."""
+
+    deliveries: tuple[Delivery, ...]
+    hands: DeliveryHands
+
+    @property
+    def claimed(self) -> list[Delivery]:
+        return [delivery for delivery in self.deliveries if delivery.claims]
+
+    def start(self, job_id: str, body: Callable[[], bytes | None]) -> None:
+        """They are in the database: send those that are claimed, say that the others are due."""
+        claimed = self.claimed
+        shared = body() if claimed else None
+        for delivery in claimed:
+            self.hands.start(DeliveryWork(delivery, job_id, shared))
+        if len(claimed) < len(self.deliveries):
+            self.hands.hint()
+
+    def release(self) -> None:
+        """They were not written."""
+        for delivery in self.claimed:
+            self.hands.release(delivery.subscription_id)
+
+
+class Fanout:
+    """Plans the deliveries of results."""
+
+    def __init__(self, clock: Clock, hands: DeliveryHands, lease_seconds: float) -> None:
+        self._clock = clock
+        self._hands = hands
+        self._lease_seconds = lease_seconds
+
+    def plan(self, result: Result, configuration: Configuration) -> Plan:
+        """One delivery per matching subscription, claimed where a slot is free."""
+        now = self._clock.now()
+        wanted = (item for item in configuration.subscriptions.values() if matches(item, result))
+        return Plan(tuple(self._claimed_if_free(self._new(result, wanted, now), now)), self._hands)
+
+    def _new(self, result: Result, wanted: Iterable[Subscription], now: Instant) -> Iterable[Delivery]:
+        return (new_delivery(result, subscription.id, now) for subscription in wanted)
+
+    def _claimed_if_free(self, deliveries: Iterable[Delivery], now: Instant) -> Iterable[Delivery]:
+        lease_until = after(now, self._lease_seconds)
+        for delivery in deliveries:
+            free = self._hands.reserve(delivery.subscription_id)
+            yield replace(delivery, lease_until=lease_until, claims=1) if free else delivery

@@ -1,0 +1,29 @@
+"""What every stage stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.clock import Clock
+from relay.pipeline.bindings import Bindings
+from relay.pipeline.payloads import Payloads
+from relay.store.configuration import ConfigurationCache
+from relay.store.database import Database
+
+Sealing = Callable[[str, str, str, bytes], bytes]  # table, column, row id, bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Made once by the composition root."""
+
+    clock: Clock
+    database: Database
+    configuration: ConfigurationCache
+    bindings: Bindings
+    payloads: Payloads
+    seal: Sealing
+    unseal: Sealing
+    lease_seconds: float
+    give_up_seconds: float

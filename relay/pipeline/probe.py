@@ -1,0 +1,55 @@
+"""A signed test message to a subscriber: does the URL answer, does the signature verify over there?"""
+
+from __future__ import annotations
+
+import orjson
+
+from relay.clock import rfc3339
+from relay.model import ATTEMPT, EVENT, JOB, Attempt, Subscription, Trigger, new_id
+from relay.outbound.deliveries import DeliveryDoor
+from relay.pipeline.envelope import delivery_headers, webhook_timestamp
+from relay.pipeline.floor import Floor
+from relay.signing.standard_webhooks import decode_secret, sign
+
+TEST_TYPE = "relay.test"
+
+
+class SubscriptionProbe:
+    """Sends test messages. They are stored nowhere."""
+
+    def __init__(self, floor: Floor, door: DeliveryDoor, timeout_seconds: float) -> None:
+        self._floor = floor
+        self._door = door
+        self._timeout_seconds = timeout_seconds
+
+    async def test(self, subscription: Subscription) -> Attempt:
+        """One attempt, now; `owner_id` of the returned attempt is the message id."""
+        now = self._floor.clock.now()
+        message_id = new_id(EVENT, now)
+        data = {"subscription_id": subscription.id, "message": "a test message: verify its signature, answer 2xx"}
+        body = orjson.dumps({"type": TEST_TYPE, "timestamp": rfc3339(now), "data": data})
+        keys = [decode_secret(secret) for secret in subscription.secrets[:1]]
+        headers = delivery_headers(
+            message_id=message_id,
+            delivery_id=message_id,
+            job_id=new_id(JOB, now),
+            attempt=1,
+            trigger=Trigger.NEW,
+            sent_at=now,
+            signature=sign(message_id, webhook_timestamp(now), body, keys),
+        )
+        url = subscription.url or ""
+        reply = await self._door.post(
+            url, body, {**subscription.headers, **headers}, timeout_seconds=self._timeout_seconds
+        )
+        return Attempt(
+            id=new_id(ATTEMPT, now),
+            owner_id=message_id,
+            number=1,
+            trigger=Trigger.NEW,
+            started_at=now,
+            duration_ms=reply.duration_ms,
+            http_status=reply.status,
+            error_code=reply.error_code,
+            response_excerpt=reply.excerpt,
+        )

@@ -1,0 +1,128 @@
+"""Deliveries: reading them, and what people do to them (retry, cancel). Claims and settlement are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import select, update
+
+from relay.clock import Instant
+from relay.model import DELIVERY, Delivery, DeliveryStatus
+from relay.store.rows import Connection, Page, Row, Window, has_status, one
+from relay.store.rows import page as page_of
+from relay.store.schema import deliveries, results
+
+
+def get(conn: Connection, id: str) -> Delivery | None:
+    """One delivery."""
+    return one(conn, select(deliveries).where(deliveries.c.id == id), read)
+
+
+def page(
+    conn: Connection,
+    *,
+    subscription_id: str | None = None,
+    status: Sequence[DeliveryStatus] = (),
+    result_id: str | None = None,
+    job_id: str | None = None,
+    replay_id: str | None = None,
+    window: Window | None = None,
+) -> Page[Delivery]:
+    """Newest first; `status` names the states that are wanted, none meaning all."""
+    where = has_status(deliveries.c.status, status, DeliveryStatus.DELIVERED)
+    if subscription_id is not None:
+        where.append(deliveries.c.subscription_id == subscription_id)
+    if result_id is not None:
+        where.append(deliveries.c.result_id == result_id)
+    if job_id is not None:
+        where.append(deliveries.c.result_id.in_(select(results.c.id).where(results.c.job_id == job_id)))
+    if replay_id is not None:
+        where += [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != ""]
+    return page_of(conn, deliveries, DELIVERY, window or Window(), where, read)
+
+
+def retry(conn: Connection, id: str, now: Instant) -> Delivery | None:
+    """Make it due now with a fresh budget of attempts, whatever became of it. None when there is no such delivery.
+
+    One that is being sent this moment keeps its claim and only gets the fresh budget: a second sender would repeat it.
+    """
+    mine = deliveries.c.id == id
+    busy = (deliveries.c.status == DeliveryStatus.PENDING.value, deliveries.c.lease_until > now)
+    fresh = {"budget_from": deliveries.c.attempts}
+    if not conn.execute(update(deliveries).where(mine, *busy).values(fresh)).rowcount:
+        due = {
+            "status": DeliveryStatus.PENDING.value,
+            "settled_at": None,
+            "due_at": now,
+            "lease_until": None,
+            "last_error": None,
+            "claims": deliveries.c.claims + 1,
+        }
+        conn.execute(update(deliveries).where(mine).values(fresh | due))
+    return get(conn, id)
+
+
+def cancel(conn: Connection, id: str, now: Instant) -> Delivery | None:
+    """End it if it is pending; any other is returned as it is. None when there is no such delivery."""
+    waiting = (deliveries.c.id == id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    conn.execute(update(deliveries).where(*waiting).values(_ended(now)))
+    return get(conn, id)
+
+
+def cancel_some(
+    conn: Connection, now: Instant, *, subscription_id: str = "", replay_id: str = "", limit: int = 500
+) -> int:
+    """End up to `limit` pending deliveries of a subscription that was deleted, or of a replay that was cancelled.
+
+    How many there were: call it again, in a transaction of its own, until there are none.
+    """
+    owner = deliveries.c.subscription_id == subscription_id if subscription_id else deliveries.c.replay_id == replay_id
+    some = select(deliveries.c.id).where(owner, deliveries.c.due_at.is_not(None)).limit(limit)
+    return conn.execute(update(deliveries).where(deliveries.c.id.in_(some)).values(_ended(now))).rowcount
+
+
+def _ended(now: Instant) -> dict[str, Any]:
+    return {
+        "status": DeliveryStatus.CANCELLED.value,
+        "settled_at": now,
+        "due_at": None,
+        "lease_until": None,
+        "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
+    }
+
+
+def read(row: Row) -> Delivery:
+    """A row of `deliveries` as a Delivery."""
+    return Delivery(
+        id=row.id,
+        result_id=row.result_id,
+        subscription_id=row.subscription_id,
+        replay_id=row.replay_id or None,
+        message_id=row.message_id,
+        status=DeliveryStatus(row.status),
+        attempts=row.attempts,
+        budget_from=row.budget_from,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+        http_status=row.http_status,
+        due_at=row.due_at,
+        lease_until=row.lease_until,
+        claims=row.claims,
+        last_error=row.last_error,
+    )
+
+
+COLUMNS: Final = (
+    "id", "result_id", "subscription_id", "replay_id", "message_id", "status", "attempts", "budget_from", "created_at",
+    "settled_at", "http_status", "due_at", "lease_until", "claims", "last_error",
+)  # fmt: skip
+
+
+def to_row(delivery: Delivery) -> tuple[Any, ...]:
+    """A Delivery as a row of `deliveries`, in the order of COLUMNS."""
+    return (
+        delivery.id, delivery.result_id, delivery.subscription_id, delivery.replay_id or "", delivery.message_id,
+        delivery.status.value, delivery.attempts, delivery.budget_from, delivery.created_at, delivery.settled_at,
+        delivery.http_status, delivery.due_at, delivery.lease_until, delivery.claims, delivery.last_error,
+    )  # fmt: skip

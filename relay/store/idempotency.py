@@ -1,0 +1,83 @@
+"""Records of requests that must take effect once, however often they are sent.
+
+`begin` is a transaction of its own and marks the request as running; `finish` belongs into the transaction of the
+effect, so that effect and answer are there together or not at all.
+Follows draft-ietf-httpapi-idempotency-key-header-07.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from relay.clock import Instant, after
+from relay.errors import Conflict
+from relay.store.rows import Connection
+from relay.store.schema import idempotency_keys
+
+KEPT_SECONDS = 24 * 3600.0
+ABANDONED_SECONDS = 120.0  # a request still running after this lost its process: no request takes so long
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The request is ours to carry out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The same request is being carried out at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """The key was used for another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The request was carried out; this was the answer."""
+
+    status: int
+    response_sealed: bytes
+
+
+def begin(conn: Connection, key: str, fingerprint: str, now: Instant) -> Begun | Running | Differs | Finished:
+    """Take the key for a request, or say what is known of it."""
+    table = idempotency_keys
+    row = conn.execute(select(table).where(table.c.key == key)).first()
+    if row is not None:
+        lives = KEPT_SECONDS if row.status is not None else ABANDONED_SECONDS
+        if after(row.created_at, lives) > now:
+            return _known(row.fingerprint, fingerprint, row.status, row.response_sealed)
+        conn.execute(delete(table).where(table.c.key == key, table.c.created_at == row.created_at))
+    try:
+        conn.execute(insert(table).values(key=key, fingerprint=fingerprint, created_at=now))
+    except IntegrityError as error:  # another process took it between our look and our insert
+        raise Conflict("idempotency_key") from error
+    return Begun()
+
+
+def _known(stored: str, fingerprint: str, status: int | None, sealed: bytes | None) -> Running | Differs | Finished:
+    if stored != fingerprint:
+        return Differs()
+    return Running() if status is None or sealed is None else Finished(status, bytes(sealed))
+
+
+def finish(conn: Connection, key: str, status: int, response_sealed: bytes) -> None:
+    """Keep the answer. Belongs into the transaction of the effect."""
+    change = update(idempotency_keys).where(idempotency_keys.c.key == key)
+    conn.execute(change.values(status=status, response_sealed=response_sealed))
+
+
+def forget(conn: Connection, key: str) -> None:
+    """Give the key back: the request had no effect."""
+    conn.execute(delete(idempotency_keys).where(idempotency_keys.c.key == key, idempotency_keys.c.status.is_(None)))
+
+
+def prune(conn: Connection, now: Instant, limit: int = 1000) -> int:
+    """Delete up to `limit` records that are too old to matter; how many there were."""
+    old = select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < after(now, -KEPT_SECONDS)).limit(limit)
+    return conn.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(old))).rowcount

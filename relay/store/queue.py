@@ -1,0 +1,130 @@
+"""Claim, extend, settle: leases over any table that has the queue columns.
+
+A claim is one statement, and every later write is fenced: it is done only for rows whose `claims` is still what the
+claim made it. A worker that lost its lease can change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, and_, or_, select, update
+
+from relay.clock import Instant
+from relay.store.bulk import chunks
+
+Held = tuple[str, int]  # a row's id and the `claims` that our claim gave it
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row that needs a worker: which lane it waits in, and its place there (lowest first)."""
+
+    id: str
+    lane: str
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTable:
+    """How a table waits: `lane` is the column that shares capacity, `order` the one that says who goes first."""
+
+    table: Table
+    lane: str
+    order: str
+
+
+def due(connection: Connection, queue: QueueTable, now: Instant, limit: int) -> list[Due]:
+    """The rows that have been due longest, whatever their lane; leased ones among them. An index alone answers."""
+    columns = queue.table.c
+    wanted = dict.fromkeys((columns.id, columns[queue.lane], columns[queue.order], columns.due_at))
+    query = select(*wanted).where(columns.due_at <= now).order_by(columns.due_at).limit(limit)
+    return [_due(row, queue) for row in connection.execute(query)]
+
+
+def due_in_lane(connection: Connection, queue: QueueTable, lane: str, now: Instant, limit: int) -> list[Due]:
+    """The first rows of one lane in its own order. For backlogs that `due` cannot hold."""
+    columns = queue.table.c
+    wanted = dict.fromkeys((columns.id, columns[queue.lane], columns[queue.order], columns.due_at))
+    query = (
+        select(*wanted)
+        .where(columns[queue.lane] == lane, columns.due_at <= now)
+        .order_by(columns[queue.order], columns.id)
+        .limit(limit)
+    )
+    return [_due(row, queue) for row in connection.execute(query)]
+
+
+def _due(row: Row[Any], queue: QueueTable) -> Due:
+    return Due(row.id, getattr(row, queue.lane), getattr(row, queue.order))
+
+
+def next_due_at(connection: Connection, queue: QueueTable, now: Instant) -> Instant | None:
+    """When the next row becomes due after `now`."""
+    column = queue.table.c.due_at
+    query = select(column).where(column > now).order_by(column).limit(1)
+    found = connection.execute(query).scalar()
+    return None if found is None else Instant(found)
+
+
+def claim(
+    connection: Connection, table: Table, ids: Sequence[str], now: Instant, lease_until: Instant
+) -> list[Row[Any]]:
+    """Take those of `ids` that are due and free; their rows as they are now. What others hold is not waited for."""
+    columns = table.c
+    free = (
+        select(columns.id)
+        .where(
+            columns.id.in_(ids), columns.due_at <= now, or_(columns.lease_until.is_(None), columns.lease_until <= now)
+        )
+        .order_by(columns.id)
+        .with_for_update(skip_locked=True)
+        .cte("free")
+    )
+    statement = (
+        update(table)
+        .where(columns.id.in_(select(free.c.id)))
+        .values(lease_until=lease_until, claims=columns.claims + 1)
+        .returning(*columns)
+    )
+    return list(connection.execute(statement).all())
+
+
+def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[str, Row[Any]]:
+    """The fence: those of our claims that still stand, locked until the transaction ends, with their rows.
+
+    Of several claims to one row at most one stands: compare `claims` of the row where there may be several.
+    """
+    wanted = set(claims)
+    found: dict[str, Row[Any]] = {}
+    for part in chunks(sorted({row_id for row_id, _ in wanted}), 500):
+        query = select(table).where(table.c.id.in_(part)).order_by(table.c.id).with_for_update()
+        for row in connection.execute(query):
+            if (row.id, row.claims) in wanted:
+                found[row.id] = row
+    return found
+
+
+def extend(connection: Connection, table: Table, claims: Collection[Held], lease_until: Instant) -> set[str]:
+    """Keep what is still ours a while longer; the ids that are."""
+    mine = held(connection, table, claims)
+    for part in chunks(sorted(mine), 500):
+        connection.execute(update(table).where(table.c.id.in_(part)).values(lease_until=lease_until))
+    return set(mine)
+
+
+def give_back(connection: Connection, table: Table, claims: Collection[Held]) -> int:
+    """Let go of claims whose work was not done, so that somebody else need not wait for the lease to end."""
+    mine = held(connection, table, claims)
+    for part in chunks(sorted(mine), 500):
+        free = {"lease_until": None, "claims": table.c.claims + 1}
+        connection.execute(update(table).where(table.c.id.in_(part)).values(free))
+    return len(mine)
+
+
+def void_leases(connection: Connection, table: Table) -> int:
+    """End every lease: on SQLite nobody else can hold one when this process starts."""
+    stale = and_(table.c.due_at.is_not(None), table.c.lease_until.is_not(None))
+    return connection.execute(update(table).where(stale).values(lease_until=None, claims=table.c.claims + 1)).rowcount

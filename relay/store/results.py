@@ -1,0 +1,141 @@
+"""Results and their payloads: reading them, in pieces if wanted, and erasing them everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+
+from relay.clock import Instant
+from relay.model import RESULT, DeliveryStatus, JobStatus, Result
+from relay.store.rows import Connection, Page, Row, Window, dump, load, one
+from relay.store.rows import page as page_of
+from relay.store.schema import attempts, deliveries, notifications, payload_chunks, results, spills
+
+
+def get(conn: Connection, id: str) -> Result | None:
+    """One result."""
+    return one(conn, select(results).where(results.c.id == id), read)
+
+
+def latest_of_job(conn: Connection, job_id: str) -> Result | None:
+    """The newest result of a job: a later `completed` supersedes `failed`, `cancelled` and `expired`."""
+    return one(conn, select(results).where(results.c.job_id == job_id).order_by(results.c.id.desc()).limit(1), read)
+
+
+def page(
+    conn: Connection,
+    *,
+    webhook_id: str | None = None,
+    status: Sequence[JobStatus] = (),
+    job_id: str | None = None,
+    window: Window | None = None,
+) -> Page[Result]:
+    """Newest first; `status` names the states that are wanted, none meaning all."""
+    where: list[ColumnElement[bool]] = []
+    if status:
+        where.append(results.c.status.in_([state.value for state in status]))
+    if webhook_id is not None:
+        where.append(results.c.webhook_id == webhook_id)
+    if job_id is not None:
+        where.append(results.c.job_id == job_id)
+    return page_of(conn, results, RESULT, window or Window(), where, read)
+
+
+def payload(conn: Connection, payload_id: str) -> bytes:
+    """All bytes of a payload, empty when there is none (any more)."""
+    query = select(payload_chunks.c.data).where(payload_chunks.c.payload_id == payload_id)
+    return b"".join(conn.execute(query.order_by(payload_chunks.c.seq)).scalars())
+
+
+def payload_chunk(conn: Connection, payload_id: str, seq: int) -> bytes | None:
+    """One piece of a payload, counted from 0; None after the last."""
+    key = (payload_chunks.c.payload_id == payload_id, payload_chunks.c.seq == seq)
+    return conn.execute(select(payload_chunks.c.data).where(*key)).scalar()
+
+
+def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
+    """The length of every piece in order, so that a reader can begin in the middle."""
+    query = select(func.length(payload_chunks.c.data)).where(payload_chunks.c.payload_id == payload_id)
+    return list(conn.execute(query.order_by(payload_chunks.c.seq)).scalars())
+
+
+def erase(conn: Connection, id: str, now: Instant) -> bool:
+    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it),
+    excerpts of the provider's answers, and the deliveries still to be made. The row stays, without a payload.
+    False when there is no such result.
+    """
+    found = get(conn, id)
+    if found is None:
+        return False
+    _erase_notifications(conn, found.job_id)
+    if found.payload_id is not None:
+        drop_payloads(conn, [found.payload_id])
+    conn.execute(update(attempts).where(attempts.c.owner_id == found.job_id).values(response_excerpt=None))
+    emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
+    conn.execute(update(results).where(results.c.id == id).values(emptied))
+    _cancel_deliveries(conn, id, now)
+    return True
+
+
+def _erase_notifications(conn: Connection, job_id: str) -> None:
+    mine = notifications.c.job_id == job_id
+    query = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
+    drop_payloads(conn, list(conn.execute(query).scalars()))
+    emptied = {"body": None, "payload_id": None, "headers_sealed": None}
+    conn.execute(update(notifications).where(mine).values(emptied))
+
+
+def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
+    waiting = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    ended = {
+        "status": DeliveryStatus.CANCELLED.value,
+        "settled_at": now,
+        "due_at": None,
+        "lease_until": None,
+        "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
+        "last_error": "payload_erased",
+    }
+    conn.execute(update(deliveries).where(*waiting).values(ended))
+
+
+def drop_payloads(conn: Connection, payload_ids: Sequence[str]) -> None:
+    """Delete the bytes of these payloads."""
+    if payload_ids:
+        conn.execute(delete(payload_chunks).where(payload_chunks.c.payload_id.in_(payload_ids)))
+        conn.execute(delete(spills).where(spills.c.payload_id.in_(payload_ids)))
+
+
+def read(row: Row) -> Result:
+    """A row of `results` as a Result."""
+    return Result(
+        id=row.id,
+        job_id=row.job_id,
+        webhook_id=row.webhook_id,
+        provider_job_id=row.provider_job_id,
+        status=JobStatus(row.status),
+        error=row.error,
+        partial=bool(row.partial),
+        metadata=load(row.metadata),
+        content_type=row.content_type,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        payload_id=row.payload_id,
+        fetched_at=row.fetched_at,
+    )
+
+
+COLUMNS: Final = (
+    "id", "job_id", "webhook_id", "provider_job_id", "status", "error", "partial", "metadata", "content_type",
+    "size_bytes", "sha256", "payload_id", "fetched_at",
+)  # fmt: skip
+
+
+def to_row(result: Result) -> tuple[Any, ...]:
+    """A Result as a row of `results`, in the order of COLUMNS."""
+    return (
+        result.id, result.job_id, result.webhook_id, result.provider_job_id, result.status.value, result.error,
+        result.partial, dump(result.metadata), result.content_type, result.size_bytes, result.sha256,
+        result.payload_id, result.fetched_at,
+    )  # fmt: skip

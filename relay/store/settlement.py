@@ -1,0 +1,301 @@
+"""Settle: what a fetch or a delivery came to, in one transaction, behind the fence.
+
+A fetch that ended writes its result, one delivery per matching subscription, the attempt and the settled job together.
+Whoever lost the lease meanwhile gets LOST back and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, delete, update
+
+from relay.clock import Instant
+from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus, WebhookStatus
+from relay.store import attempts as attempt_rows
+from relay.store import deliveries as delivery_rows
+from relay.store import results as result_rows
+from relay.store.bulk import chunks, insert_many
+from relay.store.configuration import bump, current_version
+from relay.store.queue import held
+from relay.store.schema import (
+    attempts,
+    deliveries,
+    job_keys,
+    jobs,
+    payload_chunks,
+    results,
+    spills,
+    subscriptions,
+    webhooks,
+)
+from relay.store.writer import Operation
+
+Rows = dict[str, Row[Any]]
+
+
+class Settled(Enum):
+    """What a settlement came to."""
+
+    DONE = "done"
+    LOST = "lost"  # the lease went to somebody else: nothing was written
+    STALE = "stale"  # the configuration changed since it was prepared: refresh, prepare again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """No final answer yet: ask again at `due_at` (None = not again unless a notification comes)."""
+
+    due_at: Instant | None
+    status: JobStatus
+    deadline: Instant
+    step: int
+    provider_status: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A result, and what goes out because of it."""
+
+    result: Result
+    deliveries: tuple[Delivery, ...]
+    payload: bytes | None = None  # small enough to be written here; a large one is there already, under payload_id
+    provider_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSettlement:
+    job_id: str
+    claims: int
+    notified_at: Instant | None  # as the claim saw it: a notification since then means "fetch now"
+    now: Instant
+    outcome: Postponed | Ended
+    attempt: Attempt | None  # None: nothing was asked (the notification brought the payload)
+    config_version: int = 0  # of the subscriptions that `Ended` was matched against
+    learnt_keys: tuple[tuple[str, str, str], ...] = ()  # webhook, kind, value
+
+
+def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
+    """One outcome per item, in order."""
+    version = current_version(connection)
+    ours = held(connection, jobs, [(item.job_id, item.claims) for item in items])
+    unsettled = set(ours)
+    outcomes = [_standing(item, version, ours, unsettled) for item in items]
+    done = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Settled.DONE]
+    _write_ended(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Ended)], ours)
+    for item in done:
+        if isinstance(item.outcome, Postponed):
+            _write_postponed(connection, item, item.outcome, ours[item.job_id])
+    insert_many(
+        connection,
+        attempts,
+        attempt_rows.COLUMNS,
+        [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None],
+    )
+    _learn(connection, [(*key, item.job_id) for item in done for key in item.learnt_keys])
+    return outcomes
+
+
+SETTLE_FETCH: Final[Operation[FetchSettlement, Settled]] = Operation("settle_fetch", settle_fetches)
+
+
+def _standing(item: FetchSettlement, version: int, ours: Rows, unsettled: set[str]) -> Settled:
+    """`unsettled` are those of ours that no earlier item of this batch has settled."""
+    if not _stands(item.job_id, item.claims, ours, unsettled):
+        return Settled.LOST
+    if isinstance(item.outcome, Ended) and item.config_version != version:
+        return Settled.STALE
+    unsettled.discard(item.job_id)
+    return Settled.DONE
+
+
+def _stands(row_id: str, claims: int, ours: Rows, unsettled: set[str]) -> bool:
+    return row_id in unsettled and ours[row_id].claims == claims
+
+
+_END_JOB = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.claims == bindparam("mine"))
+    .values(
+        status=bindparam("new_status"),
+        result_id=bindparam("result"),
+        completed_at=bindparam("at"),
+        provider_status=bindparam("provider"),
+        attempts=jobs.c.attempts + bindparam("made"),
+        due_at=bindparam("due"),
+        lease_until=None,
+        claims=jobs.c.claims + 1,  # a settlement that was committed but not confirmed cannot be made twice
+        last_error=bindparam("error"),
+    )
+)
+
+
+def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, Ended]], ours: Rows) -> None:
+    if not items:
+        return
+    insert_many(connection, results, result_rows.COLUMNS, [result_rows.to_row(ended.result) for _, ended in items])
+    small = [(ended.result.payload_id, 0, ended.payload) for _, ended in items if ended.payload is not None]
+    insert_many(connection, payload_chunks, ("payload_id", "seq", "data"), small)
+    linked = [ended.result.payload_id for _, ended in items if ended.payload is None and ended.result.payload_id]
+    for part in chunks(linked, 500):
+        connection.execute(delete(spills).where(spills.c.payload_id.in_(part)))
+    made = [delivery_rows.to_row(delivery) for _, ended in items for delivery in ended.deliveries]
+    insert_many(connection, deliveries, delivery_rows.COLUMNS, made)
+    connection.execute(
+        _END_JOB,
+        [
+            {
+                "job": item.job_id,
+                "mine": item.claims,
+                "new_status": ended.result.status.value,
+                "result": ended.result.id,
+                "at": item.now,
+                "provider": ended.provider_status,
+                "made": 0 if item.attempt is None else 1,
+                "error": ended.result.error,
+                "due": _due_again(item, ended, ours[item.job_id]),
+            }
+            for item, ended in items
+        ],
+    )
+
+
+def _due_again(item: FetchSettlement, ended: Ended, row: Row[Any]) -> Instant | None:
+    """A job that ended without a payload is looked at again if a notification came while it was being asked for."""
+    better = ended.result.status is JobStatus.COMPLETED
+    return None if better or row.notified_at == item.notified_at else item.now
+
+
+def _write_postponed(connection: Connection, item: FetchSettlement, postponed: Postponed, row: Row[Any]) -> None:
+    notified_meanwhile = row.notified_at != item.notified_at
+    values: dict[str, Any] = {
+        "status": postponed.status.value,
+        "provider_status": postponed.provider_status,
+        "attempts": jobs.c.attempts + (0 if item.attempt is None else 1),
+        "lease_until": None,
+        "claims": jobs.c.claims + 1,
+        "last_error": postponed.last_error,
+    }
+    if notified_meanwhile:  # the answer may be older than the notification: ask again at once, by what that one said
+        values |= {"due_at": item.now, "status": row.status}
+    else:
+        values |= {"due_at": postponed.due_at, "deadline": postponed.deadline, "step": postponed.step}
+    connection.execute(update(jobs).where(jobs.c.id == item.job_id, jobs.c.claims == item.claims).values(values))
+
+
+def _learn(connection: Connection, keys: Sequence[tuple[str, str, str, str]]) -> None:
+    """Add keys that nobody has; one that belongs to another job stays there (two jobs are never merged)."""
+    for webhook_id, kind, value, job_id in keys:
+        insert = _insert_ignoring(connection)
+        connection.execute(insert, {"webhook_id": webhook_id, "kind": kind, "value": value, "job_id": job_id})
+
+
+def _insert_ignoring(connection: Connection) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(job_keys).on_conflict_do_nothing()
+
+
+# --- deliveries ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettlement:
+    delivery_id: str
+    claims: int
+    now: Instant
+    status: DeliveryStatus
+    due_at: Instant | None  # when to try again; None = settled
+    attempt: Attempt | None  # None: it was not tried (its subscription is gone or paused)
+    last_error: str | None = None
+    disable_subscription: str | None = None  # its id, when the subscriber said 410
+    budget_from: int | None = None  # as the claim saw it: a fresh budget granted since then is not exhausted
+
+
+def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -> list[Settled]:
+    """One outcome per item, in order."""
+    ours = held(connection, deliveries, [(item.delivery_id, item.claims) for item in items])
+    unsettled = set(ours)
+    outcomes: list[Settled] = []
+    done: list[DeliverySettlement] = []
+    for item in items:
+        stands = _stands(item.delivery_id, item.claims, ours, unsettled)
+        outcomes.append(Settled.DONE if stands else Settled.LOST)
+        if stands:
+            unsettled.discard(item.delivery_id)
+            done.append(_with_fresh_budget(item, ours[item.delivery_id]))
+    if done:
+        connection.execute(_SETTLE_DELIVERY, [_delivery_values(item) for item in done])
+        made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
+        insert_many(connection, attempts, attempt_rows.COLUMNS, made)
+        for subscription_id in dict.fromkeys(item.disable_subscription for item in done):
+            if subscription_id is not None:
+                _disable(connection, subscription_id, done[0].now)
+    return outcomes
+
+
+SETTLE_DELIVERY: Final[Operation[DeliverySettlement, Settled]] = Operation("settle_delivery", settle_deliveries)
+
+_SETTLE_DELIVERY = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"), deliveries.c.claims == bindparam("mine"))
+    .values(
+        status=bindparam("new_status"),
+        attempts=deliveries.c.attempts + bindparam("made"),
+        settled_at=bindparam("at"),
+        http_status=bindparam("answer"),
+        due_at=bindparam("due"),
+        lease_until=None,
+        claims=deliveries.c.claims + 1,
+        last_error=bindparam("error"),
+    )
+)
+
+
+def _with_fresh_budget(item: DeliverySettlement, row: Row[Any]) -> DeliverySettlement:
+    """Somebody asked for a retry while the last attempt of the old budget was under way: that is for the next one."""
+    fresh = item.budget_from is not None and item.budget_from != row.budget_from
+    if not fresh or item.status is not DeliveryStatus.EXHAUSTED:
+        return item
+    return replace(item, status=DeliveryStatus.PENDING, due_at=item.now)
+
+
+def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
+    return {
+        "delivery": item.delivery_id,
+        "mine": item.claims,
+        "new_status": item.status.value,
+        "made": 0 if item.attempt is None else 1,
+        "at": item.now if item.status is not DeliveryStatus.PENDING else None,
+        "answer": None if item.attempt is None else item.attempt.http_status,
+        "due": item.due_at,
+        "error": item.last_error,
+    }
+
+
+def _disable(connection: Connection, subscription_id: str, now: Instant) -> None:
+    change = (
+        update(subscriptions)
+        .where(subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
+        .values(status=SubscriptionStatus.DISABLED.value, status_reason="answered 410 Gone", updated_at=now)
+    )
+    if connection.execute(change).rowcount:
+        bump(connection)
+
+
+def reject_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
+    """Mark an active webhook as one whose credentials its provider refuses; whether that is news."""
+    change = (
+        update(webhooks)
+        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.ACTIVE.value)
+        .values(status=WebhookStatus.CREDENTIALS_REJECTED.value, updated_at=now)
+    )
+    if not connection.execute(change).rowcount:
+        return False
+    bump(connection)
+    return True

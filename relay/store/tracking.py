@@ -1,0 +1,97 @@
+"""Jobs that somebody follows: made or found by what they are known by, and made due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import Connection, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from relay.clock import Instant
+from relay.errors import Conflict
+from relay.model import Job, JobStatus
+from relay.store import jobs as job_rows
+from relay.store.bulk import insert_many
+from relay.store.intake import Key
+from relay.store.rows import dump
+from relay.store.schema import job_keys, jobs
+
+ELSEWHERE: Final = "job_of_another_webhook"
+CONFLICT: Final = "keys_of_two_jobs"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The job, and whether it is new; or why it cannot be followed."""
+
+    job: Job | None
+    created: bool = False
+    refused: str | None = None
+
+
+def follow(connection: Connection, job: Job, keys: Sequence[Key], siblings: Sequence[str]) -> Followed:
+    """Find the job by any of `keys`, or make it as given. `siblings` are the other webhooks of the account.
+
+    Raises Conflict when another node makes the same job at the same moment: try again and find it.
+    """
+    named = or_(*((job_keys.c.kind == kind) & (job_keys.c.value == value) for kind, value in keys))
+    if siblings:
+        mine_elsewhere = select(jobs.c.id).where(
+            jobs.c.tracked,
+            jobs.c.id.in_(select(job_keys.c.job_id).where(job_keys.c.webhook_id.in_(siblings), named)),
+        )
+        if connection.execute(mine_elsewhere.limit(1)).first() is not None:
+            return Followed(None, refused=ELSEWHERE)
+    known = select(job_keys.c.kind, job_keys.c.value, job_keys.c.job_id).where(
+        job_keys.c.webhook_id == job.webhook_id, named
+    )
+    found = list(connection.execute(known))
+    if len({row.job_id for row in found}) > 1:
+        return Followed(None, refused=CONFLICT)
+    if found:
+        followed = _follow_known(connection, found[0].job_id, job)
+    else:
+        followed = job
+        insert_many(connection, jobs, job_rows.COLUMNS, [job_rows.to_row(job)])
+    new = [key for key in keys if key not in {(row.kind, row.value) for row in found}]
+    rows = [(job.webhook_id, kind, value, followed.id) for kind, value in new]
+    try:
+        insert_many(connection, job_keys, ("webhook_id", "kind", "value", "job_id"), rows)
+    except IntegrityError as error:
+        raise Conflict("provider_job_id", "another node makes the same job just now") from error
+    return Followed(followed, created=not found)
+
+
+def _follow_known(connection: Connection, job_id: str, given: Job) -> Job:
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).one()
+    known = job_rows.read(row)
+    followed = replace(
+        known,
+        tracked=True,
+        response_url=known.response_url or given.response_url,
+        provider_job_id=known.provider_job_id or given.provider_job_id,
+        metadata={**given.metadata, **known.metadata},
+    )
+    changed = {
+        "tracked": True,
+        "response_url": followed.response_url,
+        "provider_job_id": followed.provider_job_id,
+        "metadata": dump(followed.metadata),
+    }
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(changed))
+    return followed
+
+
+def make_due(connection: Connection, job_id: str, now: Instant) -> Job | None:
+    """Have a job fetched now, unless it is completed. Whoever works on it keeps its claim and comes back at once."""
+    wanted = (jobs.c.id == job_id, jobs.c.status != JobStatus.COMPLETED.value)
+    connection.execute(update(jobs).where(*wanted).values(due_at=now, notified_at=now))
+    return job_rows.get(connection, job_id)
+
+
+def make_all_due(connection: Connection, webhook_id: str, now: Instant) -> int:
+    """Have every waiting job of a webhook fetched now; how many that moved."""
+    wanted = (jobs.c.webhook_id == webhook_id, jobs.c.due_at > now)
+    return connection.execute(update(jobs).where(*wanted).values(due_at=now, step=0)).rowcount

@@ -1,0 +1,174 @@
+"""Group commit: many small writes, one transaction, one fsync, and everybody answered after COMMIT.
+
+While one batch is being committed the next one gathers, so the busier the process, the larger the batch; a lone write
+waits for nobody. Equal writes (an `Operation`) are handed over together and become multi-row statements. If a batch
+fails, each of its items is tried alone, so that one bad item sinks no neighbour; if the database itself is away, all
+are told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from relay.errors import StoreUnavailable
+from relay.store.failures import transaction_stands
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - In and Out of an operation
+O = TypeVar("O")  # noqa: E741
+
+BATCH_ITEMS = 256
+RACES = 3  # how often an item is tried that another node's equal insert beat
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation(Generic[I, O]):
+    """A kind of write that can be done for many items at once: one outcome per item, in their order."""
+
+    name: str
+    apply: Callable[[Connection, list[I]], list[O]]
+
+
+class Transact(Protocol):
+    """Run a function in one transaction and return after COMMIT."""
+
+    def __call__(self, fn: Callable[[Connection], T]) -> Awaitable[T]: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    operation: Operation[Any, Any] | None  # None: `item` is a function of its own
+    item: Any
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a function of its own raised; its savepoint is undone, the batch goes on."""
+
+    error: Exception
+
+
+class Writer:
+    """The queue in front of the writing transactions. `lanes` batches may be under way side by side."""
+
+    def __init__(self, transact: Transact, *, lanes: int = 1) -> None:
+        self._transact = transact
+        self._queue: deque[_Entry] = deque()
+        self._free_lanes = lanes
+        self._closed = False
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """See `Database.write`."""
+        return await self._enqueue(None, fn)  # type: ignore[no-any-return] # the future carries fn's own type
+
+    async def submit(self, operation: Operation[I, O], item: I) -> O:
+        """See `Database.submit`."""
+        return await self._enqueue(operation, item)  # type: ignore[no-any-return] # the future carries O
+
+    def _enqueue(self, operation: Operation[Any, Any] | None, item: Any) -> asyncio.Future[Any]:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Entry(operation, item, future))
+        self._start_batches()
+        return future
+
+    def _start_batches(self) -> None:
+        while self._free_lanes and self._queue:
+            self._free_lanes -= 1
+            task = asyncio.get_running_loop().create_task(self._run_lane())
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+
+    async def _run_lane(self) -> None:
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
+                await self._commit(batch)
+        finally:
+            self._free_lanes += 1
+
+    async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
+        try:
+            outcomes = await self._transact(partial(_apply, batch))
+        except StoreUnavailable as error:
+            for entry in batch:
+                _fail(entry, error)
+        except Exception as error:
+            await self._isolate(batch, error, tries)
+        except BaseException as error:
+            for entry in batch:
+                _fail(entry, StoreUnavailable("the write was interrupted"))
+            raise error
+        else:
+            for entry, outcome in zip(batch, outcomes, strict=True):
+                _answer(entry, outcome)
+
+    async def _isolate(self, batch: list[_Entry], error: Exception, tries: int) -> None:
+        if len(batch) > 1:
+            for entry in batch:
+                await self._commit([entry])
+        elif batch[0].operation is not None and isinstance(error, IntegrityError) and tries > 1:
+            await self._commit(batch, tries - 1)  # an operation looks before it inserts: this time it will see
+        else:
+            _fail(batch[0], error)
+
+    async def close(self) -> None:
+        """Take nothing more, and return when what was taken is written."""
+        self._closed = True
+        while self._batches:
+            await asyncio.gather(*self._batches, return_exceptions=True)
+
+
+def _apply(batch: list[_Entry], connection: Connection) -> list[Any]:
+    """Everything of one batch, inside its transaction. Order between callers means nothing, so equals go together."""
+    outcomes: dict[int, Any] = {}
+    groups: dict[Operation[Any, Any], list[_Entry]] = {}
+    for entry in batch:
+        if entry.operation is None:
+            outcomes[id(entry)] = _apply_alone(entry.item, connection, alone=len(batch) == 1)
+        else:
+            groups.setdefault(entry.operation, []).append(entry)
+    for operation, entries in groups.items():
+        results = operation.apply(connection, [entry.item for entry in entries])
+        if len(results) != len(entries):
+            raise AssertionError(f"{operation.name} gave {len(results)} outcomes for {len(entries)} items")
+        for entry, result in zip(entries, results, strict=True):
+            outcomes[id(entry)] = result
+    return [outcomes[id(entry)] for entry in batch]
+
+
+def _apply_alone(fn: Callable[[Connection], Any], connection: Connection, *, alone: bool) -> Any:
+    if alone:
+        return fn(connection)  # the transaction itself is undone if it raises
+    try:
+        with connection.begin_nested():
+            return fn(connection)
+    except Exception as error:
+        if not transaction_stands(connection):
+            raise
+        return _Raised(error)
+
+
+def _answer(entry: _Entry, outcome: Any) -> None:
+    if entry.future.done():
+        return  # the caller gave up waiting; the write stands
+    if isinstance(outcome, _Raised):
+        entry.future.set_exception(outcome.error)
+    else:
+        entry.future.set_result(outcome)
+
+
+def _fail(entry: _Entry, error: Exception) -> None:
+    if not entry.future.done():
+        entry.future.set_exception(error)

@@ -1,0 +1,224 @@
+"""`/v1/subscriptions`: where results go and which ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from relay.clock import after
+from relay.model import SUBSCRIPTION, Scope, Subscription, SubscriptionStatus, new_id
+from relay.signing.standard_webhooks import generate_secret
+from relay.store import deliveries, subscriptions
+from relay.store.rows import Connection
+from relay.web import pages
+from relay.web.api.subscription_rules import (
+    check_available,
+    check_headers,
+    check_secret,
+    check_url,
+    check_webhook_ids,
+)
+from relay.web.api.subscription_views import (
+    NewSubscription,
+    NewSubscriptionView,
+    SecretRotation,
+    SubscriptionChange,
+    SubscriptionView,
+    TestView,
+    view_of,
+    with_secret,
+)
+from relay.web.endpoint import Answer, Call, endpoint
+from relay.web.fields import (
+    NoQuery,
+    Nothing,
+    Paged,
+    PageQuery,
+)
+from relay.web.problems import conflict, not_found
+
+
+@endpoint("POST", "/v1/subscriptions", scope=Scope.WRITE, answers={201: NewSubscriptionView}, refusals=(409,))
+async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
+    """Make a subscription. Its signing secret is in this answer only."""
+    given = call.body
+    check_available(dict(given))
+    subscription = Subscription(
+        id=new_id(SUBSCRIPTION, call.now),
+        name=given.name,
+        kind=given.kind,
+        url=await check_url(call.services, given.url),
+        webhook_ids=await check_webhook_ids(call.services, given.webhook_ids),
+        event_types=None if given.event_types is None else tuple(dict.fromkeys(given.event_types)),
+        filter=None,
+        format=given.format,
+        headers=check_headers(given.headers),
+        secrets=(generate_secret() if given.secret is None else check_secret(given.secret),),
+        max_in_flight=given.max_in_flight,
+        rate_per_second=given.rate_per_second,
+        status=SubscriptionStatus.ACTIVE,
+        status_reason=None,
+        metadata=given.metadata,
+        created_at=call.now,
+        updated_at=call.now,
+    )
+    store = partial(subscriptions.insert, subscription=subscription, seal=call.services.vault.seal)
+    made = Answer(201, with_secret(subscription), {"location": f"/v1/subscriptions/{subscription.id}"})
+    answer = await call.write(store, lambda _: made)
+    await call.reconfigured()
+    return answer
+
+
+@endpoint("GET", "/v1/subscriptions", scope=Scope.READ, answers={200: Paged[SubscriptionView]})
+async def page(call: Call[PageQuery, Nothing]) -> Answer:
+    """The subscriptions, newest first."""
+    read = partial(subscriptions.page, unseal=call.services.vault.unseal, window=pages.window(call))
+    return pages.answer(call, await call.services.database.read(read), lambda item: item.id, view_of)
+
+
+@endpoint("GET", "/v1/subscriptions/{id}", scope=Scope.READ, answers={200: SubscriptionView}, prefix=SUBSCRIPTION)
+async def show(call: Call[NoQuery, Nothing]) -> Answer:
+    """One subscription."""
+    return Answer(200, view_of(await _existing(call)))
+
+
+@endpoint(
+    "PATCH", "/v1/subscriptions/{id}", scope=Scope.WRITE, answers={200: SubscriptionView}, prefix=SUBSCRIPTION,
+    refusals=(409,),
+)  # fmt: skip
+async def change(call: Call[NoQuery, SubscriptionChange]) -> Answer:
+    """Change what the body names; deliveries already made are not touched."""
+    await _existing(call)
+    given = {name: getattr(call.body, name) for name in call.given}
+    check_available(given)
+    if "url" in given:
+        given["url"] = await check_url(call.services, given["url"])
+    if "webhook_ids" in given:
+        given["webhook_ids"] = await check_webhook_ids(call.services, given["webhook_ids"])
+    if "headers" in given:
+        given["headers"] = check_headers(given["headers"])
+    if given.get("event_types") is not None:
+        given["event_types"] = tuple(dict.fromkeys(given["event_types"]))
+    return await _edit(call, lambda before: replace(before, **given))
+
+
+@endpoint("DELETE", "/v1/subscriptions/{id}", scope=Scope.WRITE, answers={204: None}, prefix=SUBSCRIPTION)
+async def delete(call: Call[NoQuery, Nothing]) -> Answer:
+    """Delete a subscription: its pending deliveries are cancelled, its secrets erased."""
+    await _edit(
+        call,
+        lambda before: replace(
+            before, deleted_at=call.now, status=SubscriptionStatus.DISABLED, secrets=(), headers={},
+            previous_secret_until=None,
+        ),
+    )  # fmt: skip
+    end_some = partial(deliveries.cancel_some, now=call.now, subscription_id=call.id)
+    while await call.services.database.write(end_some):
+        pass
+    return Answer(204)
+
+
+@endpoint(
+    "POST", "/v1/subscriptions/{id}/rotate-secret", scope=Scope.WRITE, answers={200: NewSubscriptionView},
+    prefix=SUBSCRIPTION,
+)  # fmt: skip
+async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
+    """A new signing secret; the old one signs too for `overlap_seconds`."""
+    given, overlap = call.body, call.body.overlap_seconds
+    secret = generate_secret() if given.secret is None else check_secret(given.secret)
+
+    def edit(before: Subscription) -> Subscription:
+        kept = before.secrets[:1] if overlap else ()
+        until = after(call.now, overlap) if overlap else None
+        return replace(before, secrets=(secret, *kept), previous_secret_until=until)
+
+    return await _edit(call, edit, with_secret)
+
+
+@endpoint(
+    "POST", "/v1/subscriptions/{id}/pause", scope=Scope.WRITE, answers={200: SubscriptionView}, prefix=SUBSCRIPTION,
+    refusals=(409,),
+)  # fmt: skip
+async def pause(call: Call[NoQuery, Nothing]) -> Answer:
+    """Keep deliveries waiting until it is resumed."""
+
+    def edit(before: Subscription) -> Subscription:
+        if before.status is SubscriptionStatus.DISABLED:
+            raise conflict("subscription_disabled", "The subscription is disabled: its deliveries wait already.")
+        return replace(before, status=SubscriptionStatus.PAUSED)
+
+    return await _edit(call, edit)
+
+
+@endpoint(
+    "POST", "/v1/subscriptions/{id}/resume", scope=Scope.WRITE, answers={200: SubscriptionView}, prefix=SUBSCRIPTION,
+    refusals=(409,),
+)  # fmt: skip
+async def resume(call: Call[NoQuery, Nothing]) -> Answer:
+    """Send what waited while it was paused."""
+
+    def edit(before: Subscription) -> Subscription:
+        if before.status is SubscriptionStatus.DISABLED:
+            raise conflict("subscription_disabled", "The subscription is disabled, not paused: enable it.")
+        return replace(before, status=SubscriptionStatus.ACTIVE)
+
+    return await _edit(call, edit)
+
+
+@endpoint(
+    "POST", "/v1/subscriptions/{id}/enable", scope=Scope.WRITE, answers={200: SubscriptionView}, prefix=SUBSCRIPTION
+)
+async def enable(call: Call[NoQuery, Nothing]) -> Answer:
+    """Take it up again after it was disabled (the subscriber answered 410) and send what waited."""
+    return await _edit(call, lambda before: replace(before, status=SubscriptionStatus.ACTIVE, status_reason=None))
+
+
+@endpoint("POST", "/v1/subscriptions/{id}/test", scope=Scope.WRITE, answers={200: TestView}, prefix=SUBSCRIPTION)
+async def test(call: Call[NoQuery, Nothing]) -> Answer:
+    """Send one signed test message now and say what the subscriber answered. It is not stored."""
+    attempt = await call.services.tester.test(await _existing(call))
+    delivered = attempt.error_code is None and attempt.http_status is not None and 200 <= attempt.http_status < 300
+    view = TestView(
+        message_id=attempt.owner_id,
+        delivered=delivered,
+        http_status=attempt.http_status,
+        error_code=attempt.error_code,
+        duration_ms=attempt.duration_ms,
+        response_excerpt=attempt.response_excerpt,
+    )
+    return Answer(200, view)
+
+
+def _there(found: Subscription | None) -> Subscription:
+    if found is None or found.deleted_at is not None:
+        raise not_found("subscription")
+    return found
+
+
+async def _existing(call: Call[Any, Any]) -> Subscription:
+    find = partial(subscriptions.get, id=call.id, unseal=call.services.vault.unseal)
+    return _there(await call.services.database.read(find))
+
+
+async def _edit(
+    call: Call[Any, Any],
+    edit: Callable[[Subscription], Subscription],
+    view: Callable[[Subscription], SubscriptionView] = view_of,
+) -> Answer:
+    """Read, change and store in one transaction: the pipeline changes subscriptions too."""
+    vault = call.services.vault
+
+    def effect(conn: Connection) -> Subscription:
+        before = _there(subscriptions.get(conn, call.id, vault.unseal, lock=True))
+        changed = replace(edit(before), updated_at=call.now)
+        subscriptions.update(conn, changed, vault.seal)
+        return changed
+
+    def answer(changed: Subscription) -> Answer:
+        return Answer(204) if changed.deleted_at is not None else Answer(200, view(changed))
+
+    made = await call.write(effect, answer)
+    await call.reconfigured()
+    return made

@@ -1,0 +1,194 @@
+"""The callback URL: a provider's notification comes in here, `{public_url}/in/{token}` with anything after it.
+
+Raw ASGI, for this is the hot path. The token is judged before the body is read, a 2xx is sent only for what the
+receiver says is stored, and whatever goes wrong on our side is a 503, which every provider may try again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
+
+import structlog
+
+from relay.clock import Clock
+from relay.errors import StoreUnavailable
+from relay.model import new_id
+from relay.pipeline.receive import Admitted, Answer, Inbound, TurnedAway
+from relay.signing.tokens import token_fingerprint
+from relay.web import replies
+from relay.web.intake import BodyReader, ByteBudget, Unread
+from relay.web.replies import Reply
+from relay.web.server import Receive, Scope, Send
+
+
+class ReceiveStage(Protocol):
+    """What is asked of `relay.pipeline.receive.Receiver`."""
+
+    async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
+        """Judge token and method, without the body."""
+        ...
+
+    async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
+        """Store the notification, or say why not. Raises StoreUnavailable."""
+        ...
+
+
+PREFIX: Final = b"/in/"
+RETRY_AFTER_SECONDS: Final = 5
+_UNREAD_STATUS: Final = {Unread.TOO_LARGE: 413, Unread.OVER_BUDGET: 503}
+_REFUSED_STATUS: Final = {404: "unknown", 405: "method_not_allowed", 410: "gone"}
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way through, with what its log line will say."""
+
+    request_id: str
+    token: str
+    method: str
+    suffix: str
+    started: float
+    headers: list[tuple[bytes, bytes]]
+    webhook_id: str | None = None
+    job_id: str | None = None
+    notification_id: str | None = None
+    status: str = "unavailable"
+    http_status: int = 503
+    size: int = 0
+    error: str | None = None
+
+
+class CallbackEndpoint:
+    """ASGI application for every path under `/in/`."""
+
+    def __init__(
+        self,
+        receiver: ReceiveStage,
+        clock: Clock,
+        *,
+        max_notification_bytes: int,
+        intake_budget_bytes: int,
+        log: Any = None,
+    ) -> None:
+        self._receiver = receiver
+        self._clock = clock
+        self._maximum = max_notification_bytes
+        self.budget = ByteBudget(intake_budget_bytes)
+        # Bound here so that no call pays for looking the configuration up.
+        self._log = (log or structlog.get_logger("relay.web.callback")).bind()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method: str = scope["method"]
+        token, suffix = split_path(scope["raw_path"])
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if method == "OPTIONS":
+            await replies.options().send(send)
+            return
+        if method == "HEAD" or (method == "GET" and _is_browser(headers)):
+            # Before the token is looked at: a person, or a link preview, learns nothing from the difference.
+            await replies.page().send(send)
+            return
+        clock = self._clock
+        call = _Call(new_id("req", clock.now()), token, method, suffix, clock.monotonic(), headers)
+        reply = await self._answer(call, scope, receive)
+        if reply is not None:
+            await reply.send(send)
+        self._write_line(call)
+
+    async def _answer(self, call: _Call, scope: Scope, receive: Receive) -> Reply | None:
+        """Judge the token, read the body, hand it over. None when nobody waits for an answer any more."""
+        reader = BodyReader(self.budget, self._maximum)
+        try:
+            admitted = await self._receiver.admit(call.token, call.method)
+            if isinstance(admitted, TurnedAway):
+                if call.method == "GET" and _accepts(call.headers, b"text/html"):
+                    call.http_status, call.status = 405, "page"
+                    return replies.page()
+                return _refuse(call, admitted.http_status, admitted.retry_after, admitted.allow)
+            call.webhook_id = admitted.webhook.id
+            body = await reader.read(receive, _declared_length(call.headers))
+            if isinstance(body, Unread):
+                return _not_read(call, body)
+            call.size = len(body)
+            answer = await self._receiver.receive(admitted, self._inbound(call, scope, body))
+            return _reply(call, answer)
+        except StoreUnavailable:
+            call.error = "store_unavailable"
+        except Exception as error:
+            # The provider must be able to try again whatever happened here, and the process has other callers.
+            call.error = type(error).__name__
+            self._log.exception("notification.failed", request_id=call.request_id, webhook_id=call.webhook_id)
+        finally:
+            reader.close()
+        return _refuse(call, 503, RETRY_AFTER_SECONDS)
+
+    def _inbound(self, call: _Call, scope: Scope, body: bytes) -> Inbound:
+        headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in call.headers])
+        query: str = scope["query_string"].decode("latin-1")
+        return Inbound(call.method, call.suffix, query, headers, body, self._clock.now())
+
+    def _write_line(self, call: _Call) -> None:
+        self._log.info(
+            "notification.received",
+            request_id=call.request_id,
+            webhook_id=call.webhook_id,
+            notification_id=call.notification_id,
+            job_id=call.job_id,
+            token=token_fingerprint(call.token),
+            method=call.method,
+            status=call.status,
+            http_status=call.http_status,
+            bytes=call.size,
+            duration_ms=round((self._clock.monotonic() - call.started) * 1000, 2),
+            error_code=call.error,
+        )
+
+
+def split_path(raw_path: bytes) -> tuple[str, str]:
+    """Token and the rest of a raw request path under `/in/`; the rest keeps its slash and its percent signs."""
+    token, slash, rest = raw_path[len(PREFIX) :].decode("latin-1").partition("/")
+    return (unquote(token) if "%" in token else token), slash + rest
+
+
+def _declared_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)  # the HTTP parser has seen to it that it is a number
+    return None
+
+
+def _is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
+    # Some HTTP libraries accept text/html by default: where a profile uses GET, theirs is a notification like others.
+    return _accepts(headers, b"application/xhtml+xml") or (b"sec-fetch-mode", b"navigate") in headers
+
+
+def _accepts(headers: list[tuple[bytes, bytes]], media_type: bytes) -> bool:
+    return any(name == b"accept" and media_type in value for name, value in headers)
+
+
+def _not_read(call: _Call, why: Unread) -> Reply | None:
+    if why is Unread.DISCONNECTED:
+        call.status, call.http_status = "disconnected", 0
+        return None
+    call.error = why.value
+    return _refuse(call, _UNREAD_STATUS[why], RETRY_AFTER_SECONDS if why is Unread.OVER_BUDGET else None)
+
+
+def _refuse(call: _Call, http_status: int, retry_after: int | None = None, allow: str | None = None) -> Reply:
+    """An answer that was found without the receiver having stored anything, possibly before the body was read."""
+    call.http_status = http_status
+    call.status = _REFUSED_STATUS.get(http_status, "unavailable" if http_status == 503 else "refused")
+    # A caller that was never told to continue may send its next request or the body after all: no telling them apart.
+    closing = any(name == b"expect" for name, _ in call.headers)
+    return replies.problem(http_status, call.request_id, retry_after=retry_after, allow=allow, closing=closing)
+
+
+def _reply(call: _Call, answer: Answer) -> Reply:
+    call.status, call.http_status = answer.status, answer.http_status
+    call.notification_id, call.job_id = answer.notification_id, answer.job_id
+    if answer.http_status < 400:
+        return replies.stored(answer.http_status, answer.notification_id, answer.job_id, answer.status, answer.reason)
+    call.error = answer.reason
+    return replies.problem(answer.http_status, call.request_id, detail=answer.reason, retry_after=answer.retry_after)

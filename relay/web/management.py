@@ -1,0 +1,120 @@
+"""The management API: every address in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from relay.web import docs, openapi
+from relay.web.api import (
+    deliveries,
+    jobs,
+    keys,
+    notifications,
+    providers,
+    replays,
+    results,
+    stats,
+    subscriptions,
+    webhooks,
+)
+from relay.web.endpoint import Endpoint
+from relay.web.problems import Problem, ProblemMiddleware, handle
+from relay.web.services import Services
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    webhooks.create,
+    webhooks.page,
+    webhooks.show,
+    webhooks.change,
+    webhooks.delete,
+    webhooks.rotate,
+    webhooks.disable,
+    webhooks.enable,
+    webhooks.test,
+    subscriptions.create,
+    subscriptions.page,
+    subscriptions.show,
+    subscriptions.change,
+    subscriptions.delete,
+    subscriptions.rotate_secret,
+    subscriptions.pause,
+    subscriptions.resume,
+    subscriptions.enable,
+    subscriptions.test,
+    notifications.page,
+    notifications.show,
+    notifications.reprocess,
+    jobs.track,
+    jobs.page,
+    jobs.show,
+    jobs.list_attempts,
+    jobs.fetch,
+    jobs.cancel,
+    results.page,
+    results.show,
+    results.payload,
+    results.erase,
+    deliveries.page,
+    deliveries.show,
+    deliveries.retry,
+    deliveries.cancel,
+    replays.start,
+    replays.page,
+    replays.show,
+    replays.cancel,
+    keys.create,
+    keys.page,
+    keys.show,
+    keys.revoke,
+    providers.page,
+    providers.show,
+    stats.show,
+)
+
+
+def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application. `extra_routes` (health, metrics) come first and answer for themselves."""
+    document = openapi.document(ENDPOINTS, services.public_url)
+    routes = [
+        *extra_routes,
+        Route("/openapi.json", _fixed(orjson.dumps(document), "application/json")),
+        Route("/docs", _fixed(docs.page(document).encode(), "text/html", docs.HEADERS)),
+        *_routes(services),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(ProblemMiddleware, clock=services.clock)],
+        exception_handlers={HTTPException: handle, Problem: handle},
+    )
+
+
+def _routes(services: Services) -> list[Route]:
+    """One route for each address, so that a 405 can name every method that it takes."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for item in ENDPOINTS:
+        by_path.setdefault(item.path, {})[item.method] = item
+    return [Route(path, _dispatch(services, items), methods=list(items)) for path, items in by_path.items()]
+
+
+def _dispatch(services: Services, items: dict[str, Endpoint]) -> Callable[[Request], object]:
+    async def run(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await items[method](services, request)
+
+    return run
+
+
+def _fixed(content: bytes, media_type: str, headers: dict[str, str] | None = None) -> Callable[[Request], object]:
+    async def run(request: Request) -> Response:
+        return Response(content, headers=headers, media_type=media_type)
+
+    return run

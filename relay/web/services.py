@@ -1,0 +1,117 @@
+"""Everything that handlers of the management API need, and what they expect of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.clock import Clock
+from relay.model import Attempt, Job, Notification, Replay, Secret, Subscription, Webhook
+from relay.outbound.deliveries import Refusal
+from relay.pipeline.outcomes import Record, Refused
+from relay.pipeline.replay import DryRun, ReplayRequest
+from relay.pipeline.track import Cancelled, Tracked, TrackRequest
+from relay.providers.profile import Profile
+from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
+from relay.signing.vault import Vault
+from relay.store.configuration import ConfigurationCache
+from relay.store.database import Database
+
+
+class Tracker(Protocol):
+    """Jobs: follow, fetch, wait, cancel."""
+
+    async def track(
+        self, webhook: Webhook, request: TrackRequest, record: Record[Tracked] | None = None
+    ) -> Tracked | Refused:
+        """Follow a job. Refuses a foreign `response_url` and a job that another webhook of the account has."""
+        ...
+
+    async def fetch_now(self, job: Job) -> Job | Refused:
+        """Make the job due now. Refuses a completed one."""
+        ...
+
+    async def wait(self, job_id: str, seconds: float) -> Job | None:
+        """The job as soon as it is final, or as it is after `seconds`; None when there is none."""
+        ...
+
+    async def cancel(self, job: Job) -> Cancelled | Refused:
+        """Ask the provider to cancel. Refuses with `cancel_not_supported` and `job_is_final`."""
+        ...
+
+    async def credentials_changed(self, webhook_id: str) -> None:
+        """Fetch at once what waited for working credentials."""
+        ...
+
+
+class Receiver(Protocol):
+    """Notifications: process again, or as a test."""
+
+    async def reprocess(self, notification_id: str) -> Notification | Refused | None:
+        """Read a stored notification anew; None when there is none, Refused when its body is gone."""
+        ...
+
+    async def test(self, webhook: Webhook) -> Notification:
+        """Take a test notification through the whole intake; it is stored as `ignored` and makes no job."""
+        ...
+
+
+class Replayer(Protocol):
+    """Replays: try, start, cancel."""
+
+    async def dry_run(self, request: ReplayRequest) -> DryRun: ...
+
+    async def start(self, request: ReplayRequest, record: Record[Replay] | None = None) -> Replay: ...
+
+    async def cancel(self, replay_id: str) -> Replay | None:
+        """Stop it and end its pending deliveries; one that is over is returned as it is; None when there is none."""
+        ...
+
+
+class SubscriptionTester(Protocol):
+    """Sends a signed test message."""
+
+    async def test(self, subscription: Subscription) -> Attempt:
+        """One attempt, now, which is stored nowhere; `owner_id` is the message id (`evt_…`)."""
+        ...
+
+
+class SubscriberDoor(Protocol):
+    """What `relay.outbound.deliveries.DeliveryDoor` knows before a subscription is made."""
+
+    async def check(self, url: str) -> Refusal | None:
+        """Whether `url` would be refused, and the RELAY_EGRESS_ALLOW entry that would help. Opens no connection."""
+        ...
+
+
+class Waker(Protocol):
+    """Tells whoever works that something changed. Hints: work is found without them, later."""
+
+    def configuration_changed(self) -> None: ...
+
+    def jobs_due(self) -> None: ...
+
+    def deliveries_due(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What handlers need. Made once, by the composition root."""
+
+    database: Database
+    configuration: ConfigurationCache
+    vault: Vault
+    clock: Clock
+    callback_tokens: CallbackTokens
+    payload_links: PayloadLinks
+    cursors: Cursors
+    profiles: Mapping[str, Profile]
+    admin_key: Secret | None
+    public_url: str
+    tracker: Tracker
+    receiver: Receiver
+    replayer: Replayer
+    tester: SubscriptionTester
+    door: SubscriberDoor
+    waker: Waker

@@ -1,0 +1,57 @@
+"""This process among the others: alive, how many share the work, and whether the clocks agree."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import structlog
+
+from relay.clock import Clock
+from relay.store import nodes
+from relay.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+MOST_SKEW_SECONDS: Final = 2.0
+
+
+class Heartbeat:
+    """Beats for one node. Leases and due times are shared, so a node whose clock is off must not claim."""
+
+    every_seconds = 10.0
+
+    def __init__(self, node_id: str, role: str, database: Database, clock: Clock) -> None:
+        self._node_id = node_id
+        self._role = role
+        self._database = database
+        self._clock = clock
+        self.workers = 1
+        self.skew_seconds = 0.0
+
+    @property
+    def clock_is_right(self) -> bool:
+        """Whether our clock and the database's are close enough to work by."""
+        return abs(self.skew_seconds) <= MOST_SKEW_SECONDS
+
+    async def run_once(self) -> int:
+        """Beat, count the workers, compare the clocks. Always 0: the next beat is not at once."""
+        beat = partial(nodes.beat, node_id=self._node_id, role=self._role, now=self._clock.now())
+        self.workers = max(1, await self._database.write(beat))
+        await self._compare_clocks()
+        return 0
+
+    async def _compare_clocks(self) -> None:
+        before = self._clock.now()
+        theirs = await self._database.read(nodes.database_now)
+        if theirs is None:
+            return
+        ours = (before + self._clock.now()) / 2
+        was_right = self.clock_is_right
+        self.skew_seconds = (ours - theirs) / 1000
+        if was_right and not self.clock_is_right:
+            log.error("clock.skewed", skew_seconds=round(self.skew_seconds, 3))
+
+    async def leave(self) -> None:
+        """Say that this node is gone, so that the others take its share at once."""
+        await self._database.write(partial(nodes.leave, node_id=self._node_id))

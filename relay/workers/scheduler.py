@@ -1,0 +1,160 @@
+"""Due rows become work: keys are read into lanes, picked by the stage's policy, claimed by primary key.
+
+Nothing here sorts the backlog: the index gives what has been due longest, and where that is more than fits, the first
+ones of each lane. So one lane's backlog hides nobody's work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from relay.clock import Clock, Instant, after
+from relay.store.database import Database
+from relay.store.queue import QueueTable, claim, due, due_in_lane, next_due_at
+from relay.workers.crew import Crew
+from relay.workers.lanes import Lanes, Policy, pick
+
+W = TypeVar("W")
+
+READ_AT_ONCE = 512
+READ_PER_LANE = 64
+CLAIM_AT_ONCE = 64
+IDLE_SECONDS = 1.0
+REFILL_SECONDS = 0.25  # how stale the lanes may be while they are not empty: an earlier deadline may have come in
+TAKEN_SECONDS = 5.0  # how long an id that somebody else holds is left alone
+
+
+class Scheduler(Generic[W]):
+    """One per stage and process."""
+
+    def __init__(
+        self,
+        queue: QueueTable,
+        *,
+        database: Database,
+        crew: Crew[W],
+        policy: Policy,
+        clock: Clock,
+        open_lanes: Callable[[], Iterable[str]],
+        work_of: Callable[[Any], tuple[str, W]],
+        lease_seconds: float,
+    ) -> None:
+        self._queue = queue
+        self._database = database
+        self._crew = crew
+        self._policy = policy
+        self._clock = clock
+        self._open_lanes = open_lanes
+        self._work_of = work_of
+        self._lease_seconds = lease_seconds
+        self._lanes = Lanes()
+        self._taken_until: dict[str, float] = {}
+        self._hinted = True
+        self._read_at = -math.inf
+        self._wake = asyncio.Event()
+        self.paused = False
+
+    def hint(self) -> None:
+        """Something became due."""
+        self._hinted = True
+        self._wake.set()
+
+    def slot_freed(self) -> None:
+        """A slot came back: whoever waits in a lane may go."""
+        if self._lanes:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            started = await self.run_once()
+            if not started:
+                await self._rest()
+
+    async def run_once(self) -> int:
+        """Read, pick, claim, start; how many were started. Raises StoreUnavailable."""
+        if self.paused or not self._crew.is_accepting or self._crew.slots.free <= 0:
+            return 0
+        if self._must_read():
+            await self._read()
+        picked = pick(self._lanes, self._policy, self._crew.reserve, CLAIM_AT_ONCE)
+        return await self._claim(picked) if picked else 0
+
+    def _must_read(self) -> bool:
+        age = self._clock.monotonic() - self._read_at
+        if not self._lanes:
+            return self._hinted or age >= IDLE_SECONDS / 2
+        return age >= (REFILL_SECONDS if self._hinted else IDLE_SECONDS)
+
+    async def _read(self) -> None:
+        self._hinted = False
+        self._read_at = self._clock.monotonic()
+        now = self._clock.now()
+        found = await self._database.read(partial(due, queue=self._queue, now=now, limit=READ_AT_ONCE))
+        if len(found) == READ_AT_ONCE:
+            for lane in self._open_lanes():
+                if self._lanes.depth(lane) < READ_PER_LANE:
+                    query = partial(due_in_lane, queue=self._queue, lane=lane, now=now, limit=READ_PER_LANE)
+                    found += await self._database.read(query)
+        self._forget_taken()
+        for item in found:
+            if item.id not in self._crew and item.id not in self._taken_until:
+                self._lanes.offer(item)
+
+    def _forget_taken(self) -> None:
+        now = self._clock.monotonic()
+        if self._taken_until:
+            self._taken_until = {row: until for row, until in self._taken_until.items() if until > now}
+
+    async def _claim(self, picked: list[tuple[str, str]]) -> int:
+        """Claim what was picked. Slots of what somebody else got first go back."""
+        now = self._clock.now()
+        lease_until = after(now, self._lease_seconds)
+        lanes = {row_id: lane for lane, row_id in picked}
+        ids = list(lanes)
+        try:
+            rows = await self._database.write(
+                partial(claim, table=self._queue.table, ids=ids, now=now, lease_until=lease_until)
+            )
+        except BaseException:
+            for lane, _ in picked:
+                self._crew.release(lane)
+            raise
+        for row in rows:
+            lane = lanes.pop(row.id)
+            real_lane, work = self._work_of(row)
+            if real_lane != lane:
+                raise AssertionError("a row changed lanes")
+            self._crew.start(lane, (row.id, row.claims), work)
+        for row_id, lane in lanes.items():
+            self._taken_until[row_id] = self._clock.monotonic() + TAKEN_SECONDS
+            self._crew.release(lane)
+        return len(rows)
+
+    async def _rest(self) -> None:
+        """Until there may be something to do: a hint, a free slot, a lane that opens, the next row's time; or 1 s."""
+        seconds = await self._seconds_to_rest()
+        if seconds > 0:
+            sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+            wake = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait((sleep, wake), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleep.cancel()
+                wake.cancel()
+        self._wake.clear()
+
+    async def _seconds_to_rest(self) -> float:
+        seconds = IDLE_SECONDS
+        for lane in self._lanes:
+            seconds = min(seconds, self._crew.slots.opens_in(lane))
+        if not self._lanes and not self._hinted:
+            now = self._clock.now()
+            coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
+            if coming is not None:
+                seconds = min(seconds, (coming - now) / 1000)
+        return max(seconds, 0.002)

@@ -1,0 +1,148 @@
+"""Who may start now: a cap over everything, a cap and a rate per lane, and whatever gate the stage has besides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimit:
+    """What one lane may take. `open` = False: nothing, until that changes."""
+
+    open: bool
+    max_in_flight: int
+    rate_per_second: float | None = None
+
+
+class Gate(Protocol):
+    """A stage's own say, asked last. What it lets in, `leave` is called for."""
+
+    def enter(self, lane: str) -> bool: ...
+
+    def leave(self, lane: str) -> None: ...
+
+    def opens_in(self, lane: str) -> float | None:
+        """Seconds until it may let this lane in; 0 = now; None = only after something else happened."""
+        ...
+
+
+class OpenGate:
+    """Lets everything in."""
+
+    def enter(self, lane: str) -> bool:
+        return True
+
+    def leave(self, lane: str) -> None:
+        return None
+
+    def opens_in(self, lane: str) -> float | None:
+        return 0.0
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, at most one second's worth (and at least one) saved up."""
+
+    __slots__ = ("_at", "_tokens", "rate")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = rate
+        self._tokens = 1.0
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        self._fill(now)
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def ready_in(self, now: float) -> float:
+        """Seconds until the next token."""
+        self._fill(now)
+        return max(0.0, (1.0 - self._tokens) / self.rate)
+
+    def _fill(self, now: float) -> None:
+        most = max(1.0, self.rate)
+        # the tiny surplus forgives what floating point loses, or a clock moved to the exact moment would come too early
+        self._tokens = min(most, self._tokens + (now - self._at) * self.rate + 1e-9)
+        self._at = now
+
+
+class Slots:
+    """Reservations. `reserve` and `release` come in pairs."""
+
+    def __init__(
+        self, total: int, limit_of: Callable[[str], LaneLimit], clock: Clock, gate: Gate | None = None
+    ) -> None:
+        self._total = total
+        self._limit_of = limit_of
+        self._clock = clock
+        self._gate = gate or OpenGate()
+        self._taken = 0
+        self._by_lane: dict[str, int] = {}
+        self._buckets: dict[str, Bucket] = {}
+
+    @property
+    def free(self) -> int:
+        return self._total - self._taken
+
+    @property
+    def taken(self) -> int:
+        return self._taken
+
+    def in_lane(self, lane: str) -> int:
+        """How many of this lane are under way."""
+        return self._by_lane.get(lane, 0)
+
+    def reserve(self, lane: str) -> bool:
+        """Take a slot for one piece of work of this lane, if every limit allows it now."""
+        if self._taken >= self._total:
+            return False
+        limit = self._limit_of(lane)
+        if not limit.open or self._by_lane.get(lane, 0) >= limit.max_in_flight:
+            return False
+        bucket = self._bucket(lane, limit.rate_per_second)
+        if bucket is not None and bucket.ready_in(self._clock.monotonic()) > 0:
+            return False
+        if not self._gate.enter(lane):
+            return False
+        if bucket is not None:
+            bucket.take(self._clock.monotonic())
+        self._taken += 1
+        self._by_lane[lane] = self._by_lane.get(lane, 0) + 1
+        return True
+
+    def release(self, lane: str) -> None:
+        """Give a slot back."""
+        self._taken -= 1
+        left = self._by_lane[lane] - 1
+        if left:
+            self._by_lane[lane] = left
+        else:
+            del self._by_lane[lane]
+        self._gate.leave(lane)
+
+    def opens_in(self, lane: str) -> float:
+        """Seconds until this lane may start something by the passing of time alone; infinity if time does not help."""
+        limit = self._limit_of(lane)
+        if not limit.open or self._by_lane.get(lane, 0) >= limit.max_in_flight or self._taken >= self._total:
+            return math.inf
+        bucket = self._bucket(lane, limit.rate_per_second)
+        gate = self._gate.opens_in(lane)
+        if gate is None:
+            return math.inf
+        return max(gate, 0.0 if bucket is None else bucket.ready_in(self._clock.monotonic()))
+
+    def _bucket(self, lane: str, rate: float | None) -> Bucket | None:
+        if rate is None:
+            self._buckets.pop(lane, None)
+            return None
+        bucket = self._buckets.get(lane)
+        if bucket is None or bucket.rate != rate:
+            bucket = self._buckets[lane] = Bucket(rate, self._clock.monotonic())
+        return bucket

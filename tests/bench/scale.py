@@ -1,0 +1,39 @@
+"""How much of everything: the default ends in under four minutes, the long setting is for a quiet machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Counts and rates of one setting."""
+
+    rounds: int = 5
+    intake_requests: int = 8_000
+    cpu_results: int = 800
+    cpu_rate: float = 250.0
+    floor_requests: int = 8_000
+    floor_results: int = 1_500
+    throughput_results: int = 1_500
+    throughput_rate: float = 500.0
+    latency_results: int = 300
+    latency_rate: float = 100.0
+    memory_results: int = 3_000
+    memory_rate: float = 250.0
+    fairness_results: int = 60
+    fairness_rate: float = 15.0
+
+
+DEFAULT: Final = Scale()
+LONG: Final = Scale(
+    intake_requests=40_000,
+    cpu_results=4_000,
+    floor_requests=40_000,
+    floor_results=8_000,
+    throughput_results=10_000,
+    latency_results=3_000,
+    memory_results=100_000,
+    fairness_results=600,
+)

@@ -1,0 +1,43 @@
+"""The benchmark's processes start, are measured and end; a relay under it delivers everything it was sent."""
+
+import psutil
+import pytest
+
+from tests.bench import rig
+from tests.bench.floors import Calls
+from tests.bench.results import PATHS, bench
+from tests.bench.wire import Plan, notification
+
+
+def test_the_floor_server_answers_both_routes_and_is_gone_afterwards() -> None:
+    with rig.light("server") as server:
+        before = server.cpu_seconds()
+        for path in ("/empty/token", "/in/token"):
+            plan = Plan(port=server.port, template=notification(path, "http://127.0.0.1:9/results"), count=2000)
+            assert rig.send(plan).answered == 2000
+        assert server.cpu_seconds() > before
+        assert server.rss_bytes() > 0
+    assert not psutil.pid_exists(server.process.pid)
+
+
+def test_bare_calls_are_one_get_and_three_posts_per_result() -> None:
+    with rig.light("provider") as provider, rig.light("subscriber") as subscriber:
+        cost = rig.bare_calls(Calls(provider_port=provider.port, subscriber_port=subscriber.port, count=50))
+        assert cost.count == 50
+        assert cost.cpu_seconds > 0
+        assert b'"unmarked":150' in subscriber.get("/report")
+
+
+def test_a_relay_that_does_not_start_is_named_with_what_it_said() -> None:
+    with pytest.raises(rig.RigError, match="RELAY_NONSENSE"), rig.relay(RELAY_NONSENSE="1"):
+        pytest.fail("it started")
+
+
+def test_a_round_sees_every_delivery_after_its_notification_was_due() -> None:
+    with bench() as rigged:
+        first, second = rigged.play(20, 100.0), rigged.play(10, 100.0)
+    assert [len(column) for column in first.delivered] == [20] * len(PATHS)
+    assert [len(column) for column in second.delivered] == [10] * len(PATHS)
+    assert min(first.whole_waits()) > 0
+    assert max(map(max, first.delivered)) < min(second.due)
+    assert first.cpu_seconds > 0

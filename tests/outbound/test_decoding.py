@@ -1,0 +1,116 @@
+"""Content codings undone in bounded pieces."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import DecodeFailed
+from relay.outbound.decoding import MAX_MEMBERS, PIECE_BYTES, BodyDecoder
+
+MIB = 1024 * 1024
+
+
+def decoded(encoding: str, data: bytes, size: int = 1000) -> bytes:
+    decoder = BodyDecoder(encoding)
+    parts: list[bytes] = []
+    for at in range(0, len(data), size):
+        parts.extend(decoder.decode(data[at : at + size]))
+    decoder.finish()
+    return b"".join(parts)
+
+
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "identity": bytes,
+    "gzip": gzip.compress,
+    " X-GZip ": gzip.compress,
+    "gzip, gzip": lambda data: gzip.compress(gzip.compress(data)),
+    "identity, gzip": gzip.compress,
+}
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
+@given(data=st.binary(max_size=5000), size=st.integers(1, 100))
+def test_what_was_encoded_comes_back_however_it_is_cut(encoding: str, data: bytes, size: int) -> None:
+    assert decoded(encoding, CODINGS[encoding](data), size) == data
+
+
+def test_several_gzip_members_are_one_body() -> None:
+    assert decoded("gzip", gzip.compress(b"one,") + gzip.compress(b"two"), 7) == b"one,two"
+
+
+def test_an_empty_body_needs_no_coding() -> None:
+    assert decoded("gzip", b"") == b""
+
+
+def broken_crc() -> bytes:
+    data = bytearray(gzip.compress(b"hello" * 100))
+    data[-8] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "encoding, data",
+    [
+        ("gzip", gzip.compress(b"x" * 10_000)[:-1]),
+        ("gzip", gzip.compress(os.urandom(5_000))[:2_500]),
+        ("gzip", gzip.compress(b"one") + gzip.compress(b"two")[:-3]),
+        ("gzip", broken_crc()),
+        ("gzip", gzip.compress(b"x") + b"garbage"),
+        ("gzip", b"plain text"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x" * 10_000)[:-1])),
+        ("gzip", gzip.compress(b"") * (MAX_MEMBERS + 1)),
+    ],
+)
+def test_a_broken_body_is_refused(encoding: str, data: bytes) -> None:
+    with pytest.raises(DecodeFailed):
+        decoded(encoding, data)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["br", "zstd", "deflate", "compress", "gzip, br", "gzip;q=1", "gzip, gzip, gzip", ", ".join(["gzip"] * 1000), "é"],
+)
+def test_a_coding_that_was_not_asked_for_and_long_chains_are_refused(encoding: str) -> None:
+    with pytest.raises(DecodeFailed):
+        BodyDecoder(encoding)
+
+
+BOMB = b"\0" * (64 * MIB)
+BOMBS = {
+    "gzip": gzip.compress(BOMB),
+    "deflate": zlib.compress(BOMB),
+    "gzip, gzip": gzip.compress(gzip.compress(BOMB)),
+    "br": brotli.compress(BOMB, quality=1),
+    "zstd": zstandard.compress(BOMB),
+}
+
+
+@pytest.mark.parametrize("encoding", BOMBS)
+def test_a_bomb_is_refused_before_it_grows(encoding: str) -> None:
+    largest = 0
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeFailed):
+            for piece in BodyDecoder(encoding).decode(BOMBS[encoding]):
+                largest = max(largest, len(piece))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert largest <= PIECE_BYTES
+    assert peak < 4 * MIB
+
+
+def test_an_ordinary_ratio_is_not_a_bomb() -> None:
+    data = b"".join(b'{"title": "a repeated record", "price": %d}\n' % price for price in range(100_000))
+    assert decoded("gzip", gzip.compress(data), 65536) == data

@@ -1,0 +1,184 @@
+"""URLs by refusal."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+import yarl
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.errors import UrlRefused
+from relay.outbound import canonical_origin, parse_url
+
+REFUSED = [
+    "https://api.good.test@evil.test/",
+    "https://api.good.test\\@evil.test/",
+    "https://evil.test\\.api.good.test/",
+    "https://api.good.test#@evil.test/",
+    "https://evil.test#api.good.test",
+    "https://api.good.test:443@evil.test/",
+    "https://api.good.test%2eevil.test/",
+    "https://api.good.test%00.evil.test/",
+    "https://api.good.test\t.evil.test/",
+    "https:///evil.test/",
+    "https:/evil.test/",
+    "https:evil.test",
+    "//evil.test/x",
+    "/x",
+    "",
+    "https://",
+    "https://api.good.test./",
+    "https://api..good.test/",
+    "https://.api.good.test/",
+    "https://api。good。test/",
+    "https://\uff45vil.test/",
+    "https://[::1%25eth0]/",
+    "https://[::1%eth0]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[0:0:0:0:0:0:0:1]/",
+    "https://[::0001]/",
+    "https://[api.good.test]/",
+    "https://[::1/",
+    "https://::1/",
+    "https://[::1]x/",
+    "https://x[::1]/",
+    "https://0x7f.1/",
+    "https://0177.0.0.1/",
+    "https://2130706433/",
+    "https://127.1/",
+    "https://0/",
+    "https://0x7f000001/",
+    "https://1.2.3.4.5/",
+    "https://127.0.0.01/",
+    "https://a.0x10/",
+    "https://①②⑦.⓪.⓪.①/",
+    "https://localhost/",
+    "https://LOCALHOST./",
+    "https://api.good.test:0443/",
+    "https://api.good.test:99999/",
+    "https://api.good.test:65536/",
+    "https://api.good.test:0/",
+    "https://api.good.test:-1/",
+    "https://api.good.test:+443/",
+    "https://api.good.test:443:80/",
+    "https://api.good.test:/",
+    "https://api.good.test:４４３/",
+    " https://api.good.test/",
+    "https://api.good.test/ ",
+    "https://api.good.test/a b",
+    "https://api.good.test/\n",
+    "https://api.good.test/\r\nX: y",
+    "https://api.good.test/\0",
+    "https://api.good.test/\x7f",
+    "https://api.good.test/é",
+    "https://api.good.test/" + "a" * 70_000,
+    "file:///etc/passwd",
+    "gopher://api.good.test/",
+    "http+unix://%2ftmp%2fsock/",
+    "ftp://api.good.test/",
+    "ws://api.good.test/",
+    "data:text/html,x",
+    "javascript:alert(1)",
+    "http://api.good.test/",
+    "https://user:p%40ss@api.good.test/",
+    "https://api.good.test/?@evil.test",
+    "https://api.good.test;@evil.test/",
+    "https://api.good.test;evil.test/",
+    "https://" + "a" * 64 + ".test/",
+    "https://" + "a" * 255 + ".test/",
+    "https://" + "a.b" * 127 + ".test/",
+    "https://-a.test/",
+    "https://a-.test/",
+    "https://a_b.test/",
+    "https://api.good.test/../admin",
+    "https://api.good.test/a/./b",
+    "https://api.good.test/%2e%2e/admin",
+    "https://api.good.test/.%2E/admin",
+    "https://api.good.test/..%2f..%2fadmin",
+    "https://api.good.test/..%5cadmin",
+    "https://api.good.test/?",
+]
+
+ACCEPTED = [
+    ("https://api.good.test", "https://api.good.test", "/"),
+    ("https://api.good.test?x=1", "https://api.good.test", "/?x=1"),
+    ("HTTPS://API.GOOD.TEST/A?B=C", "https://api.good.test", "/A?B=C"),
+    ("https://api.good.test:443/x", "https://api.good.test", "/x"),
+    ("https://api.good.test:8443/x", "https://api.good.test:8443", "/x"),
+    ("https://api.good.test.evil.test/", "https://api.good.test.evil.test", "/"),
+    ("https://127.0.0.1.nip.io/", "https://127.0.0.1.nip.io", "/"),
+    ("https://127.0.0.1/", "https://127.0.0.1", "/"),
+    ("https://[2606:4700:4700::1111]:8443/", "https://[2606:4700:4700::1111]:8443", "/"),
+    ("https://xn--bcher-kva.test/", "https://xn--bcher-kva.test", "/"),
+    ("https://a.test//admin", "https://a.test", "//admin"),
+    ("https://a.test/%zz/{x}|y;z?a=%2F&b=c+d&e=f?g", "https://a.test", "/%zz/{x}|y;z?a=%2F&b=c+d&e=f?g"),
+    ("https://a.test/a..b/...?x=../y", "https://a.test", "/a..b/...?x=../y"),
+]
+
+
+@pytest.mark.parametrize("raw", REFUSED)
+def test_an_odd_url_is_refused_and_not_repeated_in_the_message(raw: str) -> None:
+    with pytest.raises(UrlRefused) as caught:
+        parse_url(raw)
+    assert "evil" not in str(caught.value) and "good" not in str(caught.value)
+
+
+@pytest.mark.parametrize("raw, origin, path", ACCEPTED)
+def test_a_plain_url_keeps_its_path_and_query_as_they_are(raw: str, origin: str, path: str) -> None:
+    target = parse_url(raw)
+    assert (target.origin, target.path, target.text) == (origin, path, origin + path)
+
+
+def test_http_and_short_names_pass_only_where_they_are_allowed() -> None:
+    with pytest.raises(UrlRefused, match="without a dot"):
+        parse_url("http://billing:8080/hook", allow_http=True)
+    with pytest.raises(UrlRefused, match="plain http"):
+        parse_url("http://billing:8080/hook", allow_short=True)
+    target = parse_url("http://billing:8080/hook", allow_http=True, allow_short=True)
+    assert (target.scheme, target.host, target.port, target.is_short) == ("http", "billing", 8080, True)
+    assert not parse_url("http://10.0.0.1/", allow_http=True).is_short
+
+
+@pytest.mark.parametrize(
+    "raw, origin",
+    [
+        ("https://API.example.com", "https://api.example.com"),
+        ("https://api.example.com:443/", "https://api.example.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://[::1]:9000/", "http://[::1]:9000"),
+    ],
+)
+def test_a_configured_origin_becomes_canonical(raw: str, origin: str) -> None:
+    assert canonical_origin(raw) == origin
+
+
+@pytest.mark.parametrize("raw", ["https://api.example.com/v1", "https://api.example.com/?x=1", "api.example.com"])
+def test_an_origin_with_a_path_or_without_a_scheme_is_refused(raw: str) -> None:
+    with pytest.raises(UrlRefused):
+        canonical_origin(raw)
+
+
+PIECES = st.sampled_from(
+    [*"/:@#?%\\.[]0x-~", "https://", "http://", "good.test", "evil.test", "127.1", "xn--bcher-kva", "[::1]", ":443"]
+)
+
+
+@given(
+    st.one_of(st.text(), st.lists(PIECES).map("".join), st.lists(PIECES).map(lambda parts: "https://" + "".join(parts)))
+)
+@example("https://[::]:1/")
+def test_whatever_passes_is_read_the_same_by_other_parsers_and_again_by_ours(raw: str) -> None:
+    try:
+        target = parse_url(raw, allow_http=True, allow_short=True)
+    except UrlRefused:
+        return
+    assert parse_url(target.text, allow_http=True, allow_short=True) == target
+    standard = urlsplit(target.text)
+    assert (standard.scheme, standard.hostname, standard.username) == (target.scheme, target.host, None)
+    other = httpx2.URL(target.text)
+    assert (other.scheme, other.raw_host) == (target.scheme, target.host.encode())
+    wire = yarl.URL(target.text, encoded=True)
+    assert (wire.raw_host, wire.port, wire.raw_path_qs) == (target.host, target.port, target.path)

@@ -1,0 +1,386 @@
+"""The management API on a real store, without the parts that send and fetch: those are small functions here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from sqlalchemy import insert
+from starlette.applications import Starlette
+
+from relay.clock import Instant
+from relay.model import (
+    ATTEMPT,
+    DELIVERY,
+    EVENT,
+    JOB,
+    NOTIFICATION,
+    RESULT,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Job,
+    JobStatus,
+    Notification,
+    NotificationStatus,
+    Result,
+    Secret,
+    Subscription,
+    Trigger,
+    Webhook,
+    new_id,
+)
+from relay.outbound.deliveries import Refusal
+from relay.pipeline.bindings import Bindings
+from relay.pipeline.floor import Floor
+from relay.pipeline.outcomes import Refused
+from relay.pipeline.payloads import Payloads
+from relay.pipeline.replay import Replayer
+from relay.pipeline.track import Tracker
+from relay.pipeline.watch import Watch
+from relay.providers.loader import load_profiles
+from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
+from relay.signing.vault import Vault
+from relay.store import attempts, deliveries, jobs, notifications, results, schema
+from relay.store.configuration import ConfigurationCache
+from relay.store.database import Database, open_database
+from relay.store.migrate import upgrade
+from relay.store.rows import Connection, dump
+from relay.web.management import build_management_app
+from relay.web.services import Services
+from tests.support.clock import FakeClock
+
+ADMIN_KEY = "an-admin-key-of-more-than-32-characters"
+KEYS = (Secret("k" * 40),)
+FORBIDDEN_URL = "https://inside.example/hooks"
+
+
+class Hands:
+    """Hands that are never free: all work waits in the database."""
+
+    def reserve(self, lane: str) -> bool:
+        return False
+
+    def release(self, lane: str) -> None: ...
+
+    def start(self, work: object) -> None: ...
+
+    def hint(self) -> None: ...
+
+
+@dataclass
+class Outside:
+    """What the API asks of the world: noted, and answered as the test wants."""
+
+    database: Database
+    clock: FakeClock
+    hints: list[str] = field(default_factory=list)
+    test_answer: tuple[int | None, str | None] = (200, None)
+    reprocess_refusal: Refused | None = None
+
+    def configuration_changed(self) -> None:
+        self.hints.append("configuration")
+
+    def jobs_due(self) -> None:
+        self.hints.append("jobs")
+
+    def deliveries_due(self) -> None:
+        self.hints.append("deliveries")
+
+    async def check(self, url: str) -> Refusal | None:
+        if url == FORBIDDEN_URL:
+            return Refusal("address_refused", "the URL leads to an address that is not public", "10.0.0.5/32:443")
+        return None if url.startswith("https://") else Refusal("url_refused", "the scheme is not https or http", None)
+
+    async def reprocess(self, notification_id: str) -> Notification | Refused | None:
+        found = await self.database.read(lambda conn: notifications.get(conn, notification_id))
+        return self.reprocess_refusal or found
+
+
+class Tester:
+    """Sends nothing and says what the test wants."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    async def test(self, subscription: Subscription) -> Attempt:
+        status, code = self._outside.test_answer
+        now = self._outside.clock.now()
+        return Attempt(
+            id=new_id(ATTEMPT, now),
+            owner_id=new_id(EVENT, now),
+            number=1,
+            trigger=Trigger.NEW,
+            started_at=now,
+            duration_ms=12,
+            http_status=status,
+            error_code=code,
+            response_excerpt=None,
+        )
+
+
+class Receiving:
+    """Stores what a test notification would be."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    async def reprocess(self, notification_id: str) -> Notification | Refused | None:
+        return await self._outside.reprocess(notification_id)
+
+    async def test(self, webhook: Webhook) -> Notification:
+        made = notification(webhook.id, self._outside.clock.now(), status=NotificationStatus.IGNORED)
+        await self._outside.database.write(lambda conn: put_notification(conn, made))
+        return made
+
+
+@dataclass
+class Management:
+    """A running management API and a client that shows the admin key."""
+
+    services: Services
+    outside: Outside
+    app: Starlette
+    client: httpx2.AsyncClient
+    floor: Floor
+
+    @property
+    def database(self) -> Database:
+        return self.services.database
+
+    async def make(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST and expect success."""
+        answer = await self.client.post(path, json=body)
+        assert answer.status_code in (200, 201, 202), answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def webhook(self, name: str = "netnut-prod", **more: Any) -> dict[str, Any]:
+        """A registered webhook of the NetNut profile."""
+        return await self.make("/v1/webhooks", webhook_body(name, **more))
+
+    async def subscription(self, name: str = "billing", **more: Any) -> dict[str, Any]:
+        """A subscription."""
+        return await self.make("/v1/subscriptions", {"name": name, "url": "https://billing.example/hooks", **more})
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.database.close()
+
+
+def webhook_body(name: str = "netnut-prod", **more: Any) -> dict[str, Any]:
+    """What the contract's example posts."""
+    return {
+        "name": name,
+        "provider": "netnut",
+        "credentials": {"username": "planted-username", "password": "planted-password"},
+        "origins": ["https://llm-scraper.netnut.io"],
+        **more,
+    }
+
+
+async def open_management(database_url: str, clock: FakeClock, *, migrate: bool = True) -> Management:
+    """Everything, on a fresh database; `migrate=False` for one that has the schema already."""
+    if migrate:
+        await upgrade(database_url)
+    database = await open_database(database_url)
+    vault = Vault(KEYS)
+    configuration = ConfigurationCache(database, vault.unseal)
+    await configuration.refresh()
+    profiles = load_profiles(None)
+    floor = Floor(
+        clock=clock,
+        database=database,
+        configuration=configuration,
+        bindings=Bindings(profiles),
+        payloads=Payloads(database, clock),
+        seal=vault.seal,
+        unseal=vault.unseal,
+        lease_seconds=30,
+        give_up_seconds=72 * 3600,
+    )
+    outside = Outside(database, clock)
+    services = Services(
+        database=database,
+        configuration=configuration,
+        vault=vault,
+        clock=clock,
+        callback_tokens=CallbackTokens(KEYS),
+        payload_links=PayloadLinks(KEYS),
+        cursors=Cursors(KEYS),
+        profiles=profiles,
+        admin_key=Secret(ADMIN_KEY),
+        public_url="https://relay.example",
+        tracker=Tracker(floor, Hands(), Watch()),
+        receiver=Receiving(outside),
+        replayer=Replayer(floor, Hands()),
+        tester=Tester(outside),
+        door=outside,
+        waker=outside,
+    )
+    app = build_management_app(services)
+    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor)
+
+
+def client_of(app: Starlette, key: str | None) -> httpx2.AsyncClient:
+    """A client of the application, in this process."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    transport = httpx2.ASGITransport(app=app)
+    return httpx2.AsyncClient(transport=transport, base_url="https://relay.example", headers=headers)
+
+
+def job(webhook_id: str, now: Instant, **more: Any) -> Job:
+    """A job that waits."""
+    values: dict[str, Any] = {
+        "id": new_id(JOB, now),
+        "webhook_id": webhook_id,
+        "provider_job_id": None,
+        "response_url": None,
+        "status": JobStatus.WAITING,
+        "provider_status": None,
+        "metadata": {},
+        "deadline": Instant(now + 7_200_000),
+        "give_up_at": Instant(now + 72 * 3_600_000),
+        "created_at": now,
+        "notified_at": None,
+        "completed_at": None,
+        "result_id": None,
+        "inline_notification_id": None,
+        "tracked": False,
+        "attempts": 0,
+        "step": 0,
+        "due_at": now,
+        "lease_until": None,
+        "claims": 0,
+        "last_error": None,
+    }
+    return Job(**(values | more))
+
+
+def result(job_id: str, webhook_id: str, now: Instant, payload: bytes | None = None, **more: Any) -> Result:
+    """A completed result."""
+    id = new_id(RESULT, now)
+    values: dict[str, Any] = {
+        "id": id,
+        "job_id": job_id,
+        "webhook_id": webhook_id,
+        "provider_job_id": None,
+        "status": JobStatus.COMPLETED,
+        "error": None,
+        "partial": False,
+        "metadata": {},
+        "content_type": "application/json" if payload is not None else None,
+        "size_bytes": None if payload is None else len(payload),
+        "sha256": None if payload is None else hashlib.sha256(payload).hexdigest(),
+        "payload_id": None if payload is None else id,
+        "fetched_at": now,
+    }
+    return Result(**(values | more))
+
+
+def delivery(result_id: str, subscription_id: str, now: Instant, **more: Any) -> Delivery:
+    """A pending delivery."""
+    values: dict[str, Any] = {
+        "id": new_id(DELIVERY, now),
+        "result_id": result_id,
+        "subscription_id": subscription_id,
+        "replay_id": None,
+        "message_id": result_id,
+        "status": DeliveryStatus.PENDING,
+        "attempts": 0,
+        "budget_from": 0,
+        "created_at": now,
+        "settled_at": None,
+        "http_status": None,
+        "due_at": now,
+        "lease_until": None,
+        "claims": 0,
+        "last_error": None,
+    }
+    return Delivery(**(values | more))
+
+
+def attempt(owner_id: str, number: int, now: Instant, **more: Any) -> Attempt:
+    """An attempt that got 503."""
+    values: dict[str, Any] = {
+        "id": new_id(ATTEMPT, now),
+        "owner_id": owner_id,
+        "number": number,
+        "trigger": Trigger.NEW if number == 1 else Trigger.RETRY,
+        "started_at": now,
+        "duration_ms": 5,
+        "http_status": 503,
+        "error_code": "http_status",
+        "response_excerpt": "busy",
+    }
+    return Attempt(**(values | more))
+
+
+def notification(webhook_id: str, now: Instant, **more: Any) -> Notification:
+    """An accepted notification."""
+    values: dict[str, Any] = {
+        "id": new_id(NOTIFICATION, now),
+        "webhook_id": webhook_id,
+        "job_id": None,
+        "status": NotificationStatus.ACCEPTED,
+        "reason": None,
+        "method": "POST",
+        "suffix": "",
+        "query": "",
+        "content_type": "application/json",
+        "headers": {},
+        "body_size": 2,
+        "received_at": now,
+    }
+    return Notification(**(values | more))
+
+
+def put_job(conn: Connection, item: Job, keys: Mapping[str, str] | None = None) -> None:
+    """Store a job and what it is known by."""
+    conn.execute(insert(schema.jobs).values(dict(zip(jobs.COLUMNS, jobs.to_row(item), strict=True))))
+    for kind, value in (keys or {}).items():
+        row = {"webhook_id": item.webhook_id, "kind": kind, "value": value, "job_id": item.id}
+        conn.execute(insert(schema.job_keys).values(row))
+
+
+def put_result(conn: Connection, item: Result, payload: bytes | None = None, chunk: int = 262_144) -> None:
+    """Store a result with its payload in pieces."""
+    conn.execute(insert(schema.results).values(dict(zip(results.COLUMNS, results.to_row(item), strict=True))))
+    for seq, start in enumerate(range(0, len(payload or b""), chunk)):
+        piece = {"payload_id": item.payload_id, "seq": seq, "data": (payload or b"")[start : start + chunk]}
+        conn.execute(insert(schema.payload_chunks).values(piece))
+
+
+def put_delivery(conn: Connection, item: Delivery) -> None:
+    """Store a delivery."""
+    row = dict(zip(deliveries.COLUMNS, deliveries.to_row(item), strict=True))
+    conn.execute(insert(schema.deliveries).values(row))
+
+
+def put_attempt(conn: Connection, item: Attempt) -> None:
+    """Store an attempt."""
+    conn.execute(insert(schema.attempts).values(dict(zip(attempts.COLUMNS, attempts.to_row(item), strict=True))))
+
+
+def put_notification(conn: Connection, item: Notification, body: bytes | None = b"{}", **more: Any) -> None:
+    """Store a notification."""
+    row = {
+        "id": item.id,
+        "webhook_id": item.webhook_id,
+        "job_id": item.job_id,
+        "status": item.status.value,
+        "reason": item.reason,
+        "method": item.method,
+        "suffix": item.suffix,
+        "query": item.query,
+        "content_type": item.content_type,
+        "headers": dump(dict(item.headers)),
+        "body": body,
+        "body_sealed": False,
+        "body_size": item.body_size,
+        "received_at": item.received_at,
+    }
+    conn.execute(insert(schema.notifications).values(row | more))

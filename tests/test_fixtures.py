@@ -1,0 +1,131 @@
+"""The fixtures themselves: a test that stands on a broken one proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from tests.support.clock import START, FakeClock
+from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
+
+TOP = Path(__file__).parents[1]
+
+
+async def _value(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def test_each_test_gets_an_empty_postgres_database(postgres_url: str) -> None:
+    assert await _value(postgres_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+    await _value(postgres_url, "CREATE TABLE left_behind ()")
+
+
+async def test_what_another_test_left_is_not_seen(postgres_url: str) -> None:
+    assert await _value(postgres_url, "SELECT to_regclass('left_behind')") is None
+
+
+async def test_a_template_is_prepared_once_and_copied(postgres_server: ExistingPostgres) -> None:
+    prepared: list[str] = []
+
+    def prepare(url: str) -> None:
+        prepared.append(url)
+
+    names = {postgres_server.template("test_fixtures", prepare) for _ in range(2)}
+    assert len(prepared) == 1
+    url = postgres_server.create_database(template=names.pop())
+    try:
+        assert await _value(url, "SELECT 1") == 1
+    finally:
+        postgres_server.drop_database(url)
+
+
+def test_the_database_url_comes_in_both_kinds(database_url: str, request: pytest.FixtureRequest) -> None:
+    kind = request.node.callspec.id
+    assert database_url.startswith({"sqlite": "sqlite:///", "postgres": "postgresql://"}[kind])
+
+
+def test_a_killed_server_with_fsync_comes_back_with_what_it_acknowledged(durable_postgres: PostgresServer) -> None:
+    durable_postgres.execute("CREATE TABLE kept AS SELECT 1")
+    durable_postgres.kill()
+    durable_postgres.start()
+    durable_postgres.execute("INSERT INTO kept VALUES (2)")
+    durable_postgres.restart_immediately()
+    durable_postgres.execute("DROP TABLE kept")
+    durable_postgres.stop()
+    durable_postgres.start()
+
+
+def test_a_server_dies_with_the_process_that_started_it_and_its_data_is_swept() -> None:
+    if find_binaries() is None:
+        pytest.skip("no PostgreSQL of our own")
+    program = (
+        "from tests.support.postgres import PostgresServer; import os\n"
+        "with PostgresServer() as server:\n"
+        "    print(server.pid, server.home, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    dying = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True)
+    pid, home = dying.stdout.split()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid)).wait(10)
+    with PostgresServer():
+        assert not Path(home).exists()
+
+
+async def test_advance_wakes_sleepers_in_the_order_of_their_times(clock: FakeClock) -> None:
+    woken: list[str] = []
+
+    async def sleeper(name: str, seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sleeper("late", 3))
+        group.create_task(sleeper("soon", 1))
+        await clock.settle()
+        clock.advance(0.5)
+        await clock.settle()
+        assert woken == []
+        clock.advance(5)
+    assert woken == ["soon", "late"]
+    assert clock.now() == START + 5500
+    assert clock.monotonic() == 5.5
+
+
+async def test_elapse_gives_a_loop_each_of_its_turns_at_its_own_time(clock: FakeClock) -> None:
+    turns: list[float] = []
+
+    async def every_second() -> None:
+        while True:
+            await clock.sleep(1)
+            turns.append(clock.monotonic())
+
+    task = asyncio.create_task(every_second())
+    await clock.elapse(3.5)
+    assert turns == [1, 2, 3]
+    assert clock.sleepers == 1
+    task.cancel()
+    await clock.settle()
+    assert clock.sleepers == 0
+
+
+def test_setting_the_wall_clock_leaves_the_monotonic_one(clock: FakeClock) -> None:
+    clock.set(START)
+    clock.advance(1)
+    clock.set(START)
+    assert (clock.now(), clock.monotonic()) == (START, 1)
+
+
+def test_chance_repeats_itself_from_its_seed() -> None:
+    assert [FakeClock(seed=7).random() for _ in range(2)] == [FakeClock(seed=7).random() for _ in range(2)]

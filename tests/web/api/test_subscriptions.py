@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay.store import deliveries, subscriptions
+from tests.support.clock import FakeClock
+from tests.support.management import FORBIDDEN_URL, Management, delivery, job, put_delivery, put_job, put_result, result
+
+
+async def test_a_new_subscription_is_active_and_shows_its_secret_once(on_both: Management) -> None:
+    made = await on_both.subscription(headers={"x-team": "planted-header"})
+    assert made["status"] == "active"
+    assert made["secret"].startswith("whsec_")
+    assert made["header_names"] == ["x-team"]
+    shown = await on_both.client.get(f"/v1/subscriptions/{made['id']}")
+    assert shown.json() == {name: value for name, value in made.items() if name != "secret"}
+    assert "planted" not in shown.text
+    stored = on_both.services.configuration.current.subscriptions[made["id"]]
+    assert stored.secrets[0].reveal() == made["secret"]
+    assert stored.headers == {"x-team": "planted-header"}
+
+
+async def test_a_secret_of_ones_own_is_kept_if_it_is_long_enough(management: Management) -> None:
+    made = await management.subscription(secret="x" * 24)
+    assert made["secret"] == "x" * 24
+    answer = await management.client.post(
+        "/v1/subscriptions", json={"name": "b", "url": "https://b.example/", "secret": "planted-short"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/secret"
+    assert "planted" not in answer.text
+
+
+async def test_a_url_that_policy_forbids_is_answered_with_the_setting_to_add(management: Management) -> None:
+    answer = await management.client.post("/v1/subscriptions", json={"name": "in-house", "url": FORBIDDEN_URL})
+    assert answer.status_code == 422
+    wrong = answer.json()["errors"][0]
+    assert wrong["pointer"] == "#/url"
+    assert "RELAY_EGRESS_ALLOW=10.0.0.5/32:443" in wrong["detail"]
+    made = await management.subscription()
+    patched = await management.client.patch(f"/v1/subscriptions/{made['id']}", json={"url": FORBIDDEN_URL})
+    assert patched.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"kind": "pull"}, "#/kind", "not_yet_available"),
+        ({"format": "raw"}, "#/format", "not_yet_available"),
+        ({"format": "thin"}, "#/format", "not_yet_available"),
+        ({"filter": {}}, "#/filter", "not_yet_available"),
+        ({"url": "gopher://x"}, "#/url", "url_refused"),
+        ({"webhook_ids": ["wh_" + "0" * 32]}, "#/webhook_ids/0", "unknown_webhook"),
+        ({"webhook_ids": ["nonsense"]}, "#/webhook_ids/0", "string_pattern_mismatch"),
+        ({"event_types": ["job.started"]}, "#/event_types/0", "literal_error"),
+        ({"headers": {"webhook-id": "x"}}, "#/headers/webhook-id", "invalid_header"),
+        ({"headers": {"Content-Type": "x"}}, "#/headers/Content-Type", "invalid_header"),
+        ({"headers": {"x-a": "line\r\nfeed"}}, "#/headers/x-a", "invalid_header"),
+        ({"headers": {"x a/b": "v"}}, "#/headers/x a~1b", "invalid_header"),
+        ({"headers": {"x-a": "1", "X-A": "2"}}, "#/headers/X-A", "invalid_header"),
+        ({"status": "paused"}, "#/status", "unknown_field"),
+    ],
+)
+async def test_what_is_wrong_is_named(management: Management, change: dict[str, Any], pointer: str, code: str) -> None:
+    body = {"name": "billing", "url": "https://billing.example/hooks", **change}
+    answer = await management.client.post("/v1/subscriptions", json=body)
+    assert answer.status_code == 422
+    assert [(item["pointer"], item["code"]) for item in answer.json()["errors"]] == [(pointer, code)]
+
+
+async def test_a_patch_changes_what_it_names_only(on_both: Management) -> None:
+    webhook = await on_both.webhook()
+    made = await on_both.subscription(metadata={"a": 1}, max_in_flight=3)
+    body = {"webhook_ids": [webhook["id"]], "event_types": ["result.failed"], "rate_per_second": 2}
+    changed = (await on_both.client.patch(f"/v1/subscriptions/{made['id']}", json=body)).json()
+    assert (changed["webhook_ids"], changed["event_types"]) == ([webhook["id"]], ["result.failed"])
+    assert (changed["metadata"], changed["max_in_flight"], changed["rate_per_second"]) == ({"a": 1}, 3, 2)
+    stored = on_both.services.configuration.current.subscriptions[made["id"]]
+    assert stored.secrets[0].reveal() == made["secret"]
+
+
+async def test_a_rotated_secret_is_shown_and_the_old_one_signs_too_for_the_overlap(
+    management: Management, clock: FakeClock
+) -> None:
+    made = await management.subscription()
+    rotated = await management.make(f"/v1/subscriptions/{made['id']}/rotate-secret", {})
+    known = management.services.configuration.current.subscriptions[made["id"]]
+    assert [secret.reveal() for secret in known.secrets] == [rotated["secret"], made["secret"]]
+    assert known.previous_secret_until == clock.now() + 86_400_000
+    own = await management.make(
+        f"/v1/subscriptions/{made['id']}/rotate-secret", {"secret": "y" * 32, "overlap_seconds": 0}
+    )
+    known = management.services.configuration.current.subscriptions[made["id"]]
+    assert ([secret.reveal() for secret in known.secrets], known.previous_secret_until) == ([own["secret"]], None)
+
+
+async def test_pausing_resuming_and_enabling(management: Management) -> None:
+    made = await management.subscription()
+    path = f"/v1/subscriptions/{made['id']}"
+    assert (await management.make(f"{path}/pause", {}))["status"] == "paused"
+    assert (await management.make(f"{path}/resume", {}))["status"] == "active"
+    await _disable(management, made["id"])
+    for action in ("pause", "resume"):
+        refused = await management.client.post(f"{path}/{action}")
+        assert (refused.status_code, refused.json()["code"]) == (409, "subscription_disabled")
+    enabled = await management.make(f"{path}/enable", {})
+    assert (enabled["status"], enabled["status_reason"]) == ("active", None)
+
+
+async def _disable(management: Management, id: str) -> None:
+    from dataclasses import replace
+
+    from relay.model import SubscriptionStatus
+
+    vault = management.services.vault
+
+    def disable(conn: Any) -> None:
+        found = subscriptions.get(conn, id, vault.unseal)
+        assert found is not None
+        gone = replace(found, status=SubscriptionStatus.DISABLED, status_reason="410")
+        subscriptions.update(conn, gone, vault.seal)
+
+    await management.database.write(disable)
+
+
+async def test_a_test_says_what_the_subscriber_answered(management: Management) -> None:
+    made = await management.subscription()
+    good = await management.make(f"/v1/subscriptions/{made['id']}/test", {})
+    assert (good["delivered"], good["http_status"], good["message_id"][:4]) == (True, 200, "evt_")
+    management.outside.test_answer = (None, "connect_failed")
+    bad = await management.make(f"/v1/subscriptions/{made['id']}/test", {})
+    assert (bad["delivered"], bad["error_code"]) == (False, "connect_failed")
+
+
+async def test_a_deleted_subscription_keeps_no_secret_and_its_deliveries_are_cancelled(
+    on_both: Management, clock: FakeClock
+) -> None:
+    webhook, made = await on_both.webhook(), await on_both.subscription()
+    one = job(webhook["id"], clock.now())
+    stored = [result(one.id, webhook["id"], clock.now()) for _ in range(3)]
+    waiting = [delivery(item.id, made["id"], clock.now()) for item in stored]
+
+    def put(conn: Any) -> None:
+        put_job(conn, one)
+        for item, its in zip(stored, waiting, strict=True):
+            put_result(conn, item)
+            put_delivery(conn, its)
+
+    await on_both.database.write(put)
+    assert (await on_both.client.delete(f"/v1/subscriptions/{made['id']}")).status_code == 204
+    assert (await on_both.client.get(f"/v1/subscriptions/{made['id']}")).status_code == 404
+    kept = on_both.services.configuration.current.subscriptions[made["id"]]
+    assert (kept.secrets, kept.headers) == ((), {})
+    after = await on_both.database.read(lambda conn: deliveries.page(conn, subscription_id=made["id"]))
+    assert {(item.status, item.due_at, item.claims) for item in after.items} == {("cancelled", None, 1)}

@@ -1,0 +1,275 @@
+"""What a connection may cost, over real sockets and with short deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from contextlib import suppress
+
+import pytest
+
+from relay.web.connections import ConnectionLimits
+from tests.support.edge import HURRIED, PATH, Edge, drip, post
+
+HEAD = f"POST {PATH} HTTP/1.1\r\nhost: relay\r\ncontent-length: 1000\r\n".encode()
+PATIENT = ConnectionLimits(sweep_seconds=0.05)
+
+
+async def test_a_silent_connection_is_closed_without_a_word(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    assert await client.ended() == b""
+
+
+async def test_a_dripping_head_gets_408_when_the_deadline_passes(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    started = time.monotonic()
+    dripping = asyncio.create_task(drip(client, HEAD * 10))
+    said = await client.ended()
+    dripping.cancel()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert 0.3 < time.monotonic() - started < 1.5
+
+
+async def test_a_dripping_body_gets_408_and_stores_nothing(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    await client.send(HEAD + b"\r\n")
+    dripping = asyncio.create_task(drip(client, b"x" * 900))
+    said = await client.ended()
+    dripping.cancel()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert edge.receiver.received == []
+
+
+async def test_a_large_body_that_keeps_coming_outlives_the_deadline(edge: Edge) -> None:
+    await edge.start(dataclasses.replace(HURRIED, body_bytes_per_second=20_000))
+    client = await edge.connect()
+    await client.send(b"POST %s HTTP/1.1\r\ncontent-length: 30000\r\n\r\n" % PATH.encode())
+    for _ in range(12):
+        await client.send(b"x" * 2500)
+        await asyncio.sleep(0.08)
+    assert (await client.reply()).status == 200
+
+
+async def test_bytes_between_requests_do_not_extend_the_wait(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    dripping = asyncio.create_task(drip(client, b"\r\n" * 100))
+    assert await client.ended() == b""
+    dripping.cancel()
+
+
+async def test_an_idle_keep_alive_connection_is_closed(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    await client.send(post())
+    assert (await client.reply()).status == 200
+    started = time.monotonic()
+    assert await client.ended() == b""
+    assert time.monotonic() - started > 0.25
+
+
+async def test_a_connection_serves_many_requests(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    for number in range(20):
+        await client.send(post(b"%d" % number))
+        assert (await client.reply()).status == 200
+    assert [inbound.body for inbound in edge.receiver.received] == [b"%d" % number for number in range(20)]
+
+
+async def test_pipelined_requests_are_answered_in_order(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    await client.send(b"".join(post(b"%d" % number) for number in range(30)) + post(b"last")[:-2])
+    for _ in range(30):
+        assert (await client.reply()).status == 200
+    await client.send(b"st")
+    assert (await client.reply()).status == 200
+    assert edge.receiver.received[-1].body == b"last"
+
+
+async def test_a_pipelined_request_that_never_ends_is_cut_off(edge: Edge) -> None:
+    await edge.start()
+    client = await edge.connect()
+    await client.send(post() + HEAD + b"\r\nxx")
+    assert (await client.reply()).status == 200
+    assert (await client.ended()).startswith(b"HTTP/1.1 408 ")
+    assert len(edge.receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "".join(f"x-{number}: y\r\n" for number in range(200)),
+        "x-big: " + "y" * 70_000 + "\r\n",
+        "".join(f"x-{number}: {'y' * 1000}\r\n" for number in range(100)),
+    ],
+    ids=["many", "one big", "many big"],
+)
+async def test_too_large_a_head_gets_431(edge: Edge, head: str) -> None:
+    await edge.start(PATIENT)
+    reply = await edge.ask(post(headers=head))
+    assert reply.status == 431
+    assert reply.json()["code"] == "headers_too_large"
+    assert reply.json()["request_id"].startswith("req_")
+    assert edge.receiver.admitted == 0
+
+
+async def test_an_endless_header_gets_431_long_before_it_ends(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(f"POST {PATH} HTTP/1.1\r\nx: ".encode() + b"y" * 80_000)
+    assert (await client.reply()).status == 431
+
+
+async def test_an_endless_url_gets_431(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(f"POST {PATH}/".encode() + b"y" * 80_000)
+    assert (await client.reply()).status == 431
+
+
+async def test_a_large_body_in_one_piece_with_its_head_is_no_large_head(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    assert (await edge.ask(post(b"x" * 200_000))).status == 200
+    assert edge.receiver.received[0].body == b"x" * 200_000
+
+
+async def test_trailers_are_no_headers_and_have_a_bound(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    chunked = f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n".encode()
+    assert (await edge.ask(chunked + b"webhook-id: forged\r\n\r\n")).status == 200
+    assert "webhook-id" not in dict(edge.receiver.received[0].headers)
+    client = await edge.connect()
+    await client.send(chunked)
+    with suppress(ConnectionError):
+        for _ in range(20):
+            await client.send(b"x: " + b"y" * 10_000 + b"\r\n")
+            await asyncio.sleep(0.01)
+    assert (await client.reply()).status == 431
+    assert len(edge.receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
+        b"POST /in/x HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"POST /in/\xff HTTP/1.1\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST /in/x HTTP/1.1\r\na\x00b: c\r\n\r\n",
+        b"POST http://[ HTTP/1.1\r\n\r\n",
+        b"CONNECT relay:80 HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /in/x HTTP/9.9\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_gets_400(edge: Edge, data: bytes) -> None:
+    await edge.start()
+    reply = await edge.ask(data)
+    assert reply.status == 400
+    assert reply.json()["code"] == "malformed_request"
+    assert edge.receiver.received == []
+
+
+async def test_a_body_that_turns_into_garbage_gets_400_and_stores_nothing(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n".encode())
+    await asyncio.sleep(0.05)
+    await client.send(b"zz\r\n")
+    assert (await client.reply()).status == 400
+    await client.ended()
+    assert edge.receiver.received == []
+
+
+async def test_garbage_behind_a_request_does_not_take_that_requests_answer(edge: Edge) -> None:
+    edge.receiver.hold = asyncio.Event()
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(post(b"sound") + b"garbage\r\n\r\n")
+    await edge.receiver.until_received()
+    edge.receiver.hold.set()
+    reply = await client.reply()
+    assert (reply.status, reply.headers["connection"]) == (200, "close")
+    assert await client.ended() == b""
+
+
+async def test_the_body_of_a_request_that_wants_to_upgrade_is_read(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    upgrade = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    for body in (b"first", b"second"):
+        await client.send(post(body, headers=upgrade))
+        assert (await client.reply()).status == 200
+    await client.send(post(b"x" * 1000, headers=upgrade)[:-900])
+    await asyncio.sleep(0.02)
+    await client.send(b"x" * 900)
+    assert (await client.reply()).status == 200
+    assert [inbound.body for inbound in edge.receiver.received] == [b"first", b"second", b"x" * 1000]
+
+
+async def test_a_peer_that_does_not_read_is_cut_off(edge: Edge) -> None:
+    gone = asyncio.Event()
+
+    async def flood(scope: object, receive: object, send: object) -> None:
+        assert callable(send)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(2000):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        gone.set()
+
+    await edge.start(app=flood)
+    client = await edge.connect()
+    await client.send(b"GET / HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(2):
+        await gone.wait()
+    assert edge.open == 0
+
+
+async def test_an_early_answer_reaches_a_caller_that_is_still_sending(edge: Edge) -> None:
+    await edge.start(PATIENT, maximum=1000)
+    client = await edge.connect()
+    size = 3_000_000
+    await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n".encode())
+    await client.send(b"x" * size)
+    reply = await client.reply()
+    assert reply.status == 413
+
+
+async def test_after_an_early_answer_the_rest_is_discarded_and_the_connection_goes_on(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(post(b"x" * 300_000, path="/in/unknown"))
+    assert (await client.reply()).status == 404
+    await client.send(post())
+    assert (await client.reply()).status == 200
+
+
+async def test_after_an_early_answer_a_drip_is_not_suffered_for_long(edge: Edge) -> None:
+    await edge.start(dataclasses.replace(PATIENT, linger_seconds=0.2))
+    client = await edge.connect()
+    await client.send(post(b"x" * 1000, path="/in/unknown")[:-900])
+    assert (await client.reply()).status == 404
+    dripping = asyncio.create_task(drip(client, b"x" * 900))
+    started = time.monotonic()
+    assert await client.ended() == b""
+    dripping.cancel()
+    assert time.monotonic() - started < 1
+
+
+async def test_refusals_name_a_request(edge: Edge) -> None:
+    await edge.start()
+    first, second = [json.loads((await edge.ask(b"garbage\r\n\r\n")).body) for _ in range(2)]
+    assert first.pop("request_id") != second.pop("request_id")
+    assert first == second
