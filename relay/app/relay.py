@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -42,8 +42,9 @@ from relay.web.callback import CallbackEndpoint
 from relay.web.connections import ConnectionLimits
 from relay.web.health import health_routes, metrics_route
 from relay.web.management import build_management_app
-from relay.web.server import Receive, Scope, Send, Server, Site, connections_allowed
+from relay.web.server import Server, Site, connections_allowed
 from relay.web.services import Services
+from relay.web.split import Split, public_app
 from relay.workers import housekeeping
 from relay.workers.heartbeat import Heartbeat
 from relay.workers.supervisor import Duty, Supervisor
@@ -236,10 +237,8 @@ class Relay:
         health = health_routes(self.components)
         management = build_management_app(self.services(), [*health, metrics_route(self.registry)])
         if settings.management_port is None:
-            return [Site(app=_Split(self.callback, management), host=settings.host, port=settings.port, limits=limits)]
-        from starlette.applications import Starlette
-
-        public = _Split(self.callback, Starlette(routes=health))
+            return [Site(app=Split(self.callback, management), host=settings.host, port=settings.port, limits=limits)]
+        public = public_app(self.callback, [*health])
         return [
             Site(app=public, host=settings.host, port=settings.port, limits=limits),
             Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
@@ -353,17 +352,3 @@ class Relay:
             if door is not None:
                 await door.close()
         await self.database.close()
-
-
-class _Split:
-    """Callback URLs to the one, everything else to the other: the hot path passes no router."""
-
-    def __init__(self, callback: CallbackEndpoint, rest: Callable[[Scope, Receive, Send], object]) -> None:
-        self._callback = callback
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/in/"):
-            await self._callback(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)  # type: ignore[misc] # Starlette types its ASGI callables its own way

@@ -49,6 +49,8 @@ def put_list(items: Sequence[Item], columns: Sequence[str], *, as_json: bool, pa
     """
     if as_json:
         put_json(page if page is not None else items)
+    elif not items:
+        note("none")
     elif on_terminal():
         _table(items, columns)
     else:

@@ -116,12 +116,12 @@ class Act:
     async def _notification(self) -> dict[str, Any]:
         while not (page := await self._cast.api.get("/v1/notifications", webhook_id=self._webhook_id))["data"]:
             await self._clock.sleep(LOOK_AGAIN_SECONDS)
-        while not self._cast.netnut.callback_answers:
+        while not self._cast.netnut.callbacks:
             await self._clock.sleep(LOOK_AGAIN_SECONDS)
         found: dict[str, Any] = page["data"][0]
-        note = f"{found['status']}, on disk before it was answered"
-        status = self._cast.netnut.callback_answers[0]
-        self._show("notified", "POST /in/… from NetNut", status, None, note, parse_rfc3339(found["received_at"]))
+        note, at = f"{found['status']}, on disk before it was answered", parse_rfc3339(found["received_at"])
+        called = self._cast.netnut.callbacks[0]
+        self._show("notified", "POST /in/… from NetNut", called.status, called.took_ms, note, at)
         return found
 
     async def _fetched(self, job_id: str) -> dict[str, Any]:
@@ -149,12 +149,30 @@ class Act:
         self._show("stored", result["type"], None, None, note, parse_rfc3339(result["fetched_at"]))
 
     async def _delivered(self, result_id: str) -> None:
+        messages: dict[str, Message] = {}
         async for message in self._messages():
-            self._show_message(message)
-            if message.message_id != result_id or not message.verified:
-                raise DemoFailed("a delivery arrived that does not verify")
-            if self._shown == len(SUBSCRIBERS):
-                return
+            messages[message.path.strip("/")] = message
+            if len(messages) == len(SUBSCRIBERS):
+                break
+        attempts = [(attempt, name) for name, made in await self._settled(result_id) for attempt in made]
+        for attempt, name in sorted(attempts, key=lambda pair: str(pair[0]["started_at"])):
+            self._show_delivery(name, attempt, messages[name])
+        if any(message.verified is not True or message.message_id != result_id for message in messages.values()):
+            raise DemoFailed("a delivery arrived whose signature does not verify")
+
+    async def _settled(self, result_id: str) -> list[tuple[str, list[dict[str, Any]]]]:
+        """The subscribers' names with the attempts to reach them, once the relay knows how each delivery ended."""
+        api = self._cast.api
+        while True:
+            found = (await api.get("/v1/deliveries", result_id=result_id))["data"]
+            if all(delivery["status"] != "pending" for delivery in found):
+                whole = [await api.get(f"/v1/deliveries/{delivery['id']}") for delivery in found]
+                return [(self._names[delivery["subscription_id"]], delivery["attempts"]) for delivery in whole]
+            await self._clock.sleep(LOOK_AGAIN_SECONDS)
+
+    def _show_delivery(self, name: str, attempt: dict[str, Any], message: Message) -> None:
+        at, status = parse_rfc3339(attempt["started_at"]), attempt["http_status"]
+        self._show("delivered", f"POST /{name}", status, attempt["duration_ms"], _verdict(message), at)
 
     async def _messages(self) -> AsyncIterator[Message]:
         """Every message at the subscriber that was not shown yet."""
@@ -164,13 +182,16 @@ class Act:
                 yield message
 
     def _show_message(self, message: Message) -> None:
-        verdict = "signature verified" if message.verified else "signature NOT verified"
-        trigger = message.headers.get("relay-trigger", "new")
-        note = verdict if trigger == "new" else f"{verdict}, {trigger}"
-        self._show("delivered", f"POST {message.path}", message.answered, None, note, message.at)
+        self._show("delivered", f"POST {message.path}", message.answered, None, _verdict(message), message.at)
 
     def _show(
         self, stage: str, what: str, status: int | None, took_ms: float | None, note: str, at: Instant | None = None
     ) -> None:
         at_ms = (self._clock.now() if at is None else at) - self._started
         self._timeline.show(Moment(at_ms=at_ms, stage=stage, what=what, status=status, took_ms=took_ms, note=note))
+
+
+def _verdict(message: Message) -> str:
+    verdict = "signature verified" if message.verified else "signature NOT verified"
+    trigger = message.headers.get("relay-trigger", "new")
+    return verdict if trigger == "new" else f"{verdict}, {trigger}"

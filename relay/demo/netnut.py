@@ -71,6 +71,14 @@ class Asked:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One notification that was sent, and what came back; status 0 = nothing."""
+
+    status: int
+    took_ms: float
+
+
 class NetNut:
     """The stand-in; an asynchronous context manager that listens on 127.0.0.1."""
 
@@ -89,7 +97,7 @@ class NetNut:
         self.traces: dict[str, Trace] = {}
         self.requests: deque[Asked] = deque(maxlen=REMEMBERED_REQUESTS)
         self.counts: Counter[str] = Counter()  # requests by status, `unauthorized`, `notified`, `notify_failed`
-        self.callback_answers: deque[int] = deque(maxlen=REMEMBERED_REQUESTS)
+        self.callbacks: deque[Called] = deque(maxlen=REMEMBERED_REQUESTS)
         self._expected = b"Basic " + base64.b64encode(f"{username}:{password.reveal()}".encode())
         self._clock = clock or SystemClock()
         self._server = LocalServer(self._app(), port=port)
@@ -146,12 +154,13 @@ class NetNut:
         trace = self.traces[trace_id]
         body = self.result_bytes(trace) if thick else answers.notification(trace, self.response_url(trace.id))
         assert self._session is not None, "start the stand-in first"
+        started = self._clock.monotonic()
         try:
             status = await self._post(self._session, callback_url, body)
         except (aiohttp.ClientError, TimeoutError):
             status = 0
         self.counts["notified" if 200 <= status < 300 else "notify_failed"] += 1
-        self.callback_answers.append(status)
+        self.callbacks.append(Called(status, (self._clock.monotonic() - started) * 1000))
         return status
 
     def result_bytes(self, trace: Trace) -> bytes:

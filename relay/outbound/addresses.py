@@ -97,6 +97,11 @@ class AddressPolicy:
         return any(entry.matches(address, port) for entry in self._entries)
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address, without a zone."""
+    return _unwrapped(text) is not None
+
+
 def _parse_entry(text: str) -> _Entry:
     network, port = _split_port(text.strip())
     try:

@@ -95,7 +95,7 @@ class DeliveryDoor:
             code = as_outbound_error(error).code
         except TimeoutError:
             code = TimedOut.code
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a header that cannot be sent
             code = Interrupted.code
         # Trouble after the status came is not the delivery's: the subscriber has said what became of it.
         code = code if heard.status is None else None
@@ -159,7 +159,7 @@ class _Heard:
             self.body = content.read_nowait(-1)
             return
         soon = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        if (when := deadline.when()) is not None and soon < when:
+        if (when := deadline.when()) is not None and soon < when and not deadline.expired():
             deadline.reschedule(soon)
         with ended_with_connection(answer):
             async for part in content.iter_any():

@@ -24,7 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from relay.clock import Clock
 from relay.errors import AddressRefused, ResolveFailed
-from relay.outbound.addresses import AddressPolicy
+from relay.outbound.addresses import AddressPolicy, is_address
 
 MAX_POSITIVE_SECONDS: Final = 60.0
 NEGATIVE_SECONDS: Final = 5.0
@@ -91,11 +91,11 @@ class NameResolver:
         return answer is None or answer.until <= self._clock.monotonic()
 
     def local_addresses(self, name: str) -> tuple[str, ...]:
-        """What the hosts file says for `name`; for `localhost` also the loopback addresses (RFC 6761)."""
-        found = [address for address, names in self._hosts_entries() if name in names]
+        """What the hosts file says for `name`, IPv4 first; for `localhost` also the loopback addresses (RFC 6761)."""
+        found = [address for address, names in self._hosts_entries() if name in names and is_address(address)]
         if name == "localhost" or name.endswith(".localhost"):
             found.extend(LOOPBACK)
-        return tuple(dict.fromkeys(found))
+        return tuple(sorted(dict.fromkeys(found), key=lambda address: ":" in address))
 
     async def close(self) -> None:
         """Give up every look-up under way and stop c-ares."""

@@ -53,7 +53,7 @@ class EngineTransport(httpx2.AsyncBaseTransport):
         """Send it. The body of the response is raw and must be closed."""
         ticket: Pass = request.extensions[PASS]
         target = ticket.target
-        pass
+        _check_origin(ticket)
         if (request.url.scheme, request.url.raw_host) != (target.scheme, target.host.encode()):
             raise UrlRefused("two parsers read the URL differently")
         headers = _headers(request, ticket)
@@ -65,6 +65,8 @@ class EngineTransport(httpx2.AsyncBaseTransport):
         except (aiohttp.ClientError, OSError) as error:
             # From None: the connector's exceptions hold the request with its headers.
             raise as_outbound_error(error) from None
+        except ValueError:
+            raise Interrupted("the request was not sent: a header value or the method is not valid HTTP") from None
         try:
             _check_head(answer, ticket)
         except BaseException:

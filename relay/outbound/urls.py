@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from relay.errors import UrlRefused
@@ -17,12 +18,14 @@ from relay.errors import UrlRefused
 MAX_URL_LENGTH: Final = 2048
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
+_PRINTABLE: Final = re.compile(r"[!-~]*", re.ASCII)
 _FORBIDDEN: Final = frozenset("\\@#")
 _SHAPE: Final = re.compile(r"(?P<scheme>[A-Za-z]+)://(?P<authority>[^/?]*)(?P<rest>.*)", re.ASCII)
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.ASCII)
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+|0x.*", re.ASCII)
+_DOT: Final = re.compile(r"\.|%2e", re.ASCII | re.IGNORECASE)
 _SEPARATORS: Final = re.compile(r"/|%2f|%5c", re.ASCII | re.IGNORECASE)
 
 
@@ -93,12 +96,13 @@ def canonical_origin(raw: str) -> str:
 def _refuse_odd_characters(raw: str) -> None:
     if len(raw) > MAX_URL_LENGTH:
         raise UrlRefused(f"longer than {MAX_URL_LENGTH} characters")
-    if not all("!" <= character <= "~" for character in raw):
+    if not _PRINTABLE.fullmatch(raw):
         raise UrlRefused("a character is not printable ASCII (write other letters as A-labels or percent-encoded)")
     if not _FORBIDDEN.isdisjoint(raw):
         raise UrlRefused("a backslash, @ or # is not allowed")
 
 
+@lru_cache(maxsize=1024)
 def _host(text: str, *, allow_short: bool) -> str:
     if text.startswith("["):
         return _ipv6(text[1:-1])
@@ -142,6 +146,8 @@ def _path(rest: str) -> str:
     plain, mark, query = path.partition("?")
     if mark and not query:
         raise UrlRefused("an empty query is not allowed")  # URL libraries drop the mark: it would not be sent
+    if _DOT.search(plain) is None:
+        return path
     segments = _SEPARATORS.split(plain)
     if any(segment.lower().replace("%2e", ".") in (".", "..") for segment in segments):
         raise UrlRefused("a path segment is . or ..")

@@ -15,6 +15,7 @@ from relay.store.settlement import Postponed
 
 REJECTED_SECONDS: Final = 60.0  # the least wait while credentials are refused
 TOO_LARGE_SECONDS: Final = 600.0  # asking again costs a download, and only a changed setting helps
+NOT_READABLE_SECONDS: Final = 120.0  # after a notification "not found" means "not yet", whatever the deadline says
 REFUSED_BY_US: Final = frozenset({"url_refused", "foreign_origin", "address_refused"})
 
 
@@ -54,17 +55,17 @@ def call_outcome(reading: Reading) -> Outcome | None:
 def decide(job: Job, binding: Binding, reading: Reading, now: Instant, chance: float) -> Postponed | Conclusion:
     """The job is over, or it is asked again, and when."""
     verdict = reading.verdict
-    if verdict is not None:
-        if names_another_job(job, verdict):
-            return _again(job, binding, reading, now, chance, error="job_id_mismatch")
+    if verdict is not None and names_another_job(job, verdict):
+        reading = Reading(error_code="job_id_mismatch", retry_after_seconds=reading.retry_after_seconds)
+    elif verdict is not None:
         conclusion = _conclusion(job, verdict, now)
         if conclusion is not None:
             return conclusion
         if job.status.is_final and verdict.kind in ("failed", "cancelled", "gone", "not_found"):
             return _as_it_was(job, verdict)
     if now >= job.give_up_at and not job.status.is_final:
-        return Conclusion(JobStatus.EXPIRED, f"gave up: {_error_of(reading)}", with_payload=False)
-    return _again(job, binding, reading, now, chance, error=_error_of(reading))
+        return Conclusion(JobStatus.EXPIRED, f"gave up: {_error_of(reading) or 'still pending'}", with_payload=False)
+    return _again(job, binding, reading, now, chance)
 
 
 def names_another_job(job: Job, verdict: Verdict) -> bool:
@@ -104,8 +105,7 @@ def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
         return None  # it has ended already; only a completed result supersedes that
     elif verdict.kind in ("failed", "cancelled"):
         status = JobStatus(verdict.kind)
-    elif verdict.kind in ("gone", "not_found") and now >= job.deadline:
-        # gone before the deadline is "not readable yet"; after it, the provider has dropped it
+    elif verdict.kind in ("gone", "not_found") and now >= _readable_until(job):
         return Conclusion(JobStatus.EXPIRED, "the provider no longer has the result", with_payload=False)
     else:
         return None
@@ -116,6 +116,13 @@ def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
         provider_status=verdict.provider_status,
         provider_job_id=verdict.provider_job_id,
     )
+
+
+def _readable_until(job: Job) -> Instant:
+    """Gone before this is "not readable yet"; after it, the provider has dropped the result."""
+    if job.notified_at is None:
+        return job.deadline
+    return max(job.deadline, after(job.notified_at, NOT_READABLE_SECONDS))
 
 
 def _as_it_was(job: Job, verdict: Verdict) -> Postponed:
@@ -130,9 +137,7 @@ def _as_it_was(job: Job, verdict: Verdict) -> Postponed:
     )
 
 
-def _again(
-    job: Job, binding: Binding, reading: Reading, now: Instant, chance: float, *, error: str | None
-) -> Postponed:
+def _again(job: Job, binding: Binding, reading: Reading, now: Instant, chance: float) -> Postponed:
     verdict = reading.verdict
     pending = verdict is not None and verdict.kind == "pending"
     deadline = _deadline_after(job, binding, verdict, now) if pending else job.deadline
@@ -145,17 +150,15 @@ def _again(
         chance=chance,
         at_least=_at_least(reading),
     )
-    if job.status.is_final and due_at > deadline:
-        due_at_or_never: Instant | None = None  # looking at an ended job again ends with what the provider keeps
-    else:
-        due_at_or_never = due_at
+    # looking at an ended job again ends with what the provider keeps
+    no_more = job.status.is_final and due_at > min(deadline, job.give_up_at)
     return Postponed(
-        due_at=due_at_or_never,
+        due_at=None if no_more else due_at,
         status=job.status,
         deadline=deadline,
         step=job.step + 1,
         provider_status=(verdict.provider_status if verdict else None) or job.provider_status,
-        last_error=error,
+        last_error=_error_of(reading),
     )
 
 

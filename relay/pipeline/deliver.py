@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from relay.clock import Instant, after
+from relay.errors import StoreUnavailable
 from relay.model import ATTEMPT, Attempt, DeliveryStatus, Result, Subscription, SubscriptionStatus, Trigger, new_id
 from relay.outbound.deliveries import DeliveryDoor, Reply
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
@@ -97,14 +98,21 @@ class Deliverer:
             await self._attempt(work, subscription, subscription.url)
 
     async def _attempt(self, work: DeliveryWork, subscription: Subscription, url: str) -> None:
-        found = await self._body(work)
-        if found is None:
-            await self._set_aside(work, DeliveryStatus.CANCELLED, "result_erased")
-            return
-        job_id, body = found
         started_at = self._floor.clock.now()
-        headers = self._headers(work, job_id, subscription, body, started_at)
-        reply = await self._door.post(url, body, headers, timeout_seconds=self._timeout_seconds)
+        try:
+            found = await self._body(work)
+            if found is None:
+                await self._set_aside(work, DeliveryStatus.CANCELLED, "result_erased")
+                return
+            job_id, body = found
+            started_at = self._floor.clock.now()
+            headers = self._headers(work, job_id, subscription, body, started_at)
+            reply = await self._door.post(url, body, headers, timeout_seconds=self._timeout_seconds)
+        except StoreUnavailable:
+            raise
+        except Exception:  # not the subscriber's doing, but it uses up the schedule: so it ends somewhere, visibly
+            log.exception("delivery.failed", delivery_id=work.delivery.id, result_id=work.delivery.result_id)
+            reply = Reply(None, None, None, "internal_error", 0)
         await self._settle(work, subscription, reply, started_at)
 
     async def _settle(self, work: DeliveryWork, subscription: Subscription, reply: Reply, started_at: Instant) -> None:
@@ -132,6 +140,7 @@ class Deliverer:
             due_at=step.due_at,
             attempt=attempt,
             last_error=step.last_error,
+            budget_from=delivery.budget_from,
             disable_subscription=subscription.id if step.disable_subscription else None,
         )
         settled = await self._floor.database.submit(SETTLE_DELIVERY, settlement)
@@ -190,19 +199,16 @@ class Deliverer:
 
     async def _body(self, work: DeliveryWork) -> tuple[str, bytes] | None:
         """The job and the envelope; None when the result is gone."""
-        result_id = work.delivery.result_id
         if work.body is not None:
-            self._bodies.keep(result_id, work.job_id, work.body)
             return work.job_id, work.body
-        kept = self._bodies.get(result_id)
-        if kept is not None:
-            return kept
-        result = await self._floor.database.read(partial(results.get, id=result_id))
+        result = await self._floor.database.read(partial(results.get, id=work.delivery.result_id))
         if result is None:
             return None
-        body = await self._load(result)
-        self._bodies.keep(result_id, result.job_id, body)
-        return result.job_id, body
+        kept = self._bodies.get(result)
+        if kept is None:
+            kept = await self._load(result)
+            self._bodies.keep(result, kept)
+        return result.job_id, kept
 
     async def _load(self, result: Result) -> bytes:
         payload: bytes | None = None
@@ -232,16 +238,20 @@ class _KeptBodies:
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
-        self._bodies: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._bodies: OrderedDict[tuple[str, str | None], bytes] = OrderedDict()
 
-    def get(self, result_id: str) -> tuple[str, bytes] | None:
-        return self._bodies.get(result_id)
+    def get(self, result: Result) -> bytes | None:
+        return self._bodies.get(self._key(result))
 
-    def keep(self, result_id: str, job_id: str, body: bytes) -> None:
-        if result_id in self._bodies:
+    def keep(self, result: Result, body: bytes) -> None:
+        key = self._key(result)
+        if key in self._bodies:
             return
-        self._bodies[result_id] = (job_id, body)
+        self._bodies[key] = body
         self._size += len(body)
         while self._size > self._most and len(self._bodies) > 1:
-            _, (_, dropped) = self._bodies.popitem(last=False)
+            _, dropped = self._bodies.popitem(last=False)
             self._size -= len(dropped)
+
+    def _key(self, result: Result) -> tuple[str, str | None]:
+        return result.id, result.payload_id  # a payload that was erased since is not sent from here

@@ -80,7 +80,11 @@ class Plan:
     def start(self, job_id: str, body: Callable[[], bytes | None]) -> None:
         """They are in the database: send those that are claimed, say that the others are due."""
         claimed = self.claimed
-        shared = body() if claimed else None
+        try:
+            shared = body() if claimed else None
+        except BaseException:
+            self.release()  # their leases run out, and the deliver stage finds them
+            raise
         for delivery in claimed:
             self.hands.start(DeliveryWork(delivery, job_id, shared))
         if len(claimed) < len(self.deliveries):

@@ -14,10 +14,11 @@ from typing import Final
 import structlog
 
 from relay.clock import Instant
-from relay.errors import OutboundError
-from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Secret, Trigger, Webhook, new_id
+from relay.errors import OutboundError, StoreUnavailable
+from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Secret, Trigger, new_id
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
 from relay.pipeline.bindings import Binding
+from relay.pipeline.credentials import Credentials
 from relay.pipeline.decision import Conclusion, Reading, call_outcome, conclude_inline, decide, postpone
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES
@@ -29,13 +30,13 @@ from relay.pipeline.payloads import Spool
 from relay.pipeline.schedule import retry_after_seconds
 from relay.providers.reading import Verdict, read_answer, read_notification
 from relay.store import notifications
-from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled, reject_credentials
+from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled
 
 log = structlog.get_logger(__name__)
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 EXCERPT_BYTES: Final = 1024
-NO_HEADERS: Final[Mapping[str, str]] = {}
+BROKEN_SECONDS: Final = 300.0  # until a job is tried again that we ourselves failed at
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,20 @@ class Fetcher:
         self._fanout = fanout
         self._deliverer = deliverer
         self._limits = limits
+        self._credentials = Credentials(floor)
 
     async def run(self, job: Job) -> None:
         """Work on one claimed job until it is settled. Raises StoreUnavailable: then its lease runs out."""
+        try:
+            await self._work(job)
+        except StoreUnavailable:
+            raise
+        except Exception:  # not the provider's doing: it is asked again, but not over and over
+            log.exception("fetch.failed", job_id=job.id, webhook_id=job.webhook_id)
+            now = self._floor.clock.now()
+            await self._postpone(job, postpone(job, now, seconds=BROKEN_SECONDS, error="internal_error"), None)
+
+    async def _work(self, job: Job) -> None:
         webhook = self._floor.configuration.current.webhooks.get(job.webhook_id)
         binding = None if webhook is None else self._floor.bindings.of(webhook)
         now = self._floor.clock.now()
@@ -107,8 +119,8 @@ class Fetcher:
         else:
             await asked.spool.discard()
             await self._postpone(job, step, attempt)
-            if reading.verdict is not None and reading.verdict.kind == "rejected_credentials":
-                await self._reject(binding.webhook)
+        if reading.verdict is not None:
+            await self._credentials.judge(binding.webhook, reading.verdict)
         log.info(
             "fetch.attempted",
             job_id=job.id,
@@ -173,7 +185,8 @@ class Fetcher:
 
     def _retry_after(self, verdict: Verdict) -> float | None:
         now = self._floor.clock.now()
-        return retry_after_seconds(verdict.retry_after, now, LONGEST_RETRY_AFTER_SECONDS) or verdict.hint_seconds
+        asked = retry_after_seconds(verdict.retry_after, now, LONGEST_RETRY_AFTER_SECONDS) or verdict.hint_seconds
+        return None if asked is None else min(asked, LONGEST_RETRY_AFTER_SECONDS)
 
     async def _take_inline(self, job: Job, binding: Binding, notification_id: str) -> None:
         """The notification brought the payload, and there is nothing to fetch."""
@@ -247,14 +260,6 @@ class Fetcher:
         if result.payload_id is not None and asked.whole is None:
             return self._deliverer.envelope(result, None)
         return self._deliverer.envelope(result, asked.whole if result.payload_id is not None else None)
-
-    async def _reject(self, webhook: Webhook) -> None:
-        """Say that the provider does not take the webhook's credentials; its jobs wait for better ones."""
-        now = self._floor.clock.now()
-        changed = await self._floor.database.write(partial(reject_credentials, webhook_id=webhook.id, now=now))
-        if changed:
-            log.error("webhook.credentials_rejected", webhook_id=webhook.id, webhook=webhook.name)
-            await self._floor.configuration.refresh()
 
 
 def result_url(job: Job, binding: Binding) -> str | None:

@@ -41,6 +41,8 @@ class _Origin:
     opened_until: float | None = None  # the breaker is open; past this time one probe may go
     pause: float = FIRST_PAUSE_SECONDS
     probing: bool = False
+    in_flight: int = 0
+    stragglers: int = 0  # calls from before the breaker opened: that they end says nothing of the probe
     pace: float | None = None  # calls a second
     climbing: bool = False
     tokens: float = 1.0
@@ -71,13 +73,21 @@ class OriginGate:
             if origin.probing:
                 return False
             origin.probing = True
+        origin.in_flight += 1
         if origin.pace is not None:
             origin.tokens -= 1.0
         return True
 
-    def leave(self, lane: str) -> None:
-        """A call is over, or did not start. A probe that brought no news lets the next one try."""
-        self._origin(lane).probing = False
+    def leave(self, lane: str, *, used: bool = True) -> None:
+        """A call is over, or was not made after all. A probe that brought no news lets the next one try."""
+        origin = self._origin(lane)
+        origin.in_flight -= 1
+        if not used and origin.pace is not None:
+            origin.tokens += 1.0
+        if origin.stragglers:
+            origin.stragglers -= 1
+        else:
+            origin.probing = False
 
     def opens_in(self, lane: str) -> float | None:
         """Seconds until `enter` may say yes by the passing of time alone."""
@@ -123,27 +133,33 @@ class OriginGate:
     def _failed(self, origin: _Origin, now: float) -> None:
         origin.failures += 1
         if origin.opened_until is not None:
+            if not origin.probing:
+                return  # a call from before the breaker opened: nothing new
             origin.pause = min(origin.pause * 2, LONGEST_PAUSE_SECONDS)
         elif origin.failures < OPENS_AFTER:
             return
         else:
             origin.pause = FIRST_PAUSE_SECONDS
+            origin.stragglers = origin.in_flight
         origin.opened_until = now + origin.pause * (0.8 + 0.4 * self._clock.random())
 
     def _answered(self, origin: _Origin, now: float) -> None:
         origin.failures = 0
         if origin.opened_until is not None:  # it is back: climb
             origin.opened_until = None
+            origin.probing = False
+            origin.stragglers = 0
             origin.climbing = True
             self._set_pace(origin, RAMP_FROM, now)
 
     def _throttled(self, origin: _Origin, now: float, retry_after: float | None) -> None:
-        origin.throttles += 1
-        pause = THROTTLE_PAUSE_SECONDS * 2 ** min(origin.throttles - 1, 6)
-        hold = min(max(pause, retry_after or 0.0), LONGEST_THROTTLE_PAUSE_SECONDS)
-        origin.held_until = max(origin.held_until, now + hold)
+        asked = min(retry_after or 0.0, LONGEST_THROTTLE_PAUSE_SECONDS)
+        origin.held_until = max(origin.held_until, now + asked)
         if now - origin.fell_at < 1.0:
             return  # answers to calls that went out before the last fall: one fall is enough
+        origin.throttles += 1
+        pause = min(THROTTLE_PAUSE_SECONDS * 2 ** min(origin.throttles - 1, 6), LONGEST_THROTTLE_PAUSE_SECONDS)
+        origin.held_until = max(origin.held_until, now + pause)
         origin.fell_at = now
         origin.climbing = False
         reached = origin.pace if origin.pace is not None else self._measured(origin, now)

@@ -94,6 +94,14 @@ class Answer:
     retry_after: int | None = None
 
 
+Claim = Callable[[str], Instant | None]
+
+
+def never(lane: str) -> Instant | None:
+    """A claim that is never given."""
+    return None
+
+
 class FetchHands(Protocol):
     """The hands that fetch, as far as this stage needs them: it may hand a new job over without a detour."""
 
@@ -149,33 +157,35 @@ class Receiver:
             binding = self._bindings.of(webhook)
             if binding is None:
                 return Answer(503, "unavailable", None, None, "provider_profile_missing", RETRY_AFTER_SECONDS)
-            prepared = self.prepare(binding, admitted.job_id, inbound, configuration.version)
-            if prepared.body is not None and len(prepared.body) > self._floor.payloads.in_row_bytes:
-                prepared = await self._store_body_first(prepared, prepared.body)
-            outcome = await self._submit(binding, prepared)
+            prepared = self.prepare(binding, admitted.job_id, inbound, configuration.version, self._claim)
+            outcome = await self._submit(prepared)
             if not isinstance(outcome, Stale):
                 return _answer(outcome)
             await self._configuration.refresh(seen=configuration.version)
+
+    def _claim(self, lane: str) -> Instant | None:
+        """A slot to fetch in at once, if one is free: until when the job is claimed for it."""
+        if not self._hands.reserve(lane):
+            return None
+        return after(self._floor.clock.now(), self._floor.lease_seconds)
 
     async def _store_body_first(self, prepared: Accept, body: bytes) -> Accept:
         payload_id = await self._floor.payloads.store(body)
         return replace(prepared, body=None, payload_id=payload_id)
 
-    async def _submit(self, binding: Binding, prepared: Accept) -> Accepted | Stale:
-        """Write it. If there is a free slot now, the job is inserted claimed and goes straight to the hands."""
+    async def _submit(self, prepared: Accept) -> Accepted | Stale:
+        """Write it. A job that was inserted claimed goes straight to the hands."""
         new_job = prepared.new_job
-        lane = binding.webhook.id
-        claimed = new_job is not None and self._hands.reserve(lane)
-        if claimed and new_job is not None:
-            until = after(new_job.created_at, self._floor.lease_seconds)
-            prepared = replace(prepared, new_job=replace(new_job, lease_until=until, claims=1))
+        claimed = new_job if new_job is not None and new_job.claims else None
         used = False
         try:
+            if prepared.body is not None and len(prepared.body) > self._floor.payloads.in_row_bytes:
+                prepared = await self._store_body_first(prepared, prepared.body)
             outcome = await self._floor.database.submit(ACCEPT, prepared)
-            used = claimed and isinstance(outcome, Accepted) and _is_ours(outcome.job, prepared.new_job)
+            used = claimed is not None and isinstance(outcome, Accepted) and _is_ours(outcome.job, claimed)
         finally:
-            if claimed and not used:
-                self._hands.release(lane)
+            if claimed is not None and not used:
+                self._hands.release(claimed.webhook_id)
         if isinstance(outcome, Accepted) and outcome.job is not None:
             if used:
                 self._hands.start(outcome.job)
@@ -203,7 +213,7 @@ class Receiver:
             if prepared.notification.status is NotificationStatus.REJECTED:
                 return Refused("still_rejected", f"it still does not verify: {prepared.notification.reason}")
             outcome = await self._submit(
-                binding, replace(prepared, notification=_renewed(prepared, given.id), stored_before=True)
+                replace(prepared, notification=_renewed(prepared, given.id), stored_before=True)
             )
             if not isinstance(outcome, Stale):
                 return await self._floor.database.read(partial(notifications.get, id=notification_id))
@@ -223,7 +233,7 @@ class Receiver:
         """Take a test notification through the intake; it is stored as `ignored` and makes no job."""
         now = self._floor.clock.now()
         inbound = Inbound("POST", "", "", (("content-type", "application/json"),), b'{"event":"relay.test"}', now)
-        given = replace(_notification(webhook.id, inbound), status=NotificationStatus.IGNORED, reason="test")
+        given = _notification(webhook.id, inbound, NotificationStatus.IGNORED, "test")
         while True:
             version = self._configuration.current.version
             item = Accept(config_version=version, notification=given, body=inbound.body)
@@ -234,45 +244,40 @@ class Receiver:
 
     # --- deciding, without touching anything ---
 
-    def prepare(self, binding: Binding, job_id: str | None, inbound: Inbound, version: int) -> Accept:
-        """What is to be stored for this request."""
+    def prepare(
+        self, binding: Binding, job_id: str | None, inbound: Inbound, version: int, claim: Claim = never
+    ) -> Accept:
+        """What is to be stored for this request. `claim` is asked only if a new job would come of it."""
         webhook, callback = binding.webhook, binding.profile.callback
-        notification = _notification(webhook.id, inbound)
         if callback is not None:
             problem = verify(
                 callback.verification, webhook.verification, inbound.headers, inbound.body, inbound.received_at
             )
             if problem is not None:
-                return self._rejected(notification, problem, inbound, version)
+                return self._rejected(webhook.id, problem, inbound, version)
         headers = dict(inbound.headers)
         notice = read_notification(binding.profile, inbound.method, inbound.query, headers, inbound.body)
         status, reason = _judge(binding, notice, job_id)
-        prepared = Accept(
-            config_version=version,
-            notification=replace(notification, status=status, reason=reason),
-            body=inbound.body,
-            dedupe_key=dedupe_key(webhook.id, notice.delivery_id, inbound),
-        )
+        notification = _notification(webhook.id, inbound, status, reason)
+        key = dedupe_key(webhook.id, notice.delivery_id, inbound)
         if status is not NotificationStatus.ACCEPTED:
-            return prepared
-        return self._about_a_job(prepared, binding, notice, job_id)
-
-    def _about_a_job(self, prepared: Accept, binding: Binding, notice: Notice, job_id: str | None) -> Accept:
-        webhook = binding.webhook
-        inline = _takes_inline(binding, notice)
+            return Accept(config_version=version, notification=notification, body=inbound.body, dedupe_key=key)
         takes_new = webhook.untracked == "accept" and job_id is None
-        job = self._new_job(binding, notice, prepared.notification.received_at)
-        return replace(
-            prepared,
+        job = self._new_job(binding, notice, inbound.received_at, claim(webhook.id) if takes_new else None)
+        return Accept(
+            config_version=version,
+            notification=notification,
+            body=inbound.body,
+            dedupe_key=key,
             keys=job_keys(notice.provider_job_id, notice.response_url),
             job_id=job_id,
             new_job=job if takes_new else None,
             changes=job,
-            inline=inline,
+            inline=notice.inline and _takes_inline(binding),
             sibling_ids=self._bindings.siblings(webhook, self._configuration.current.webhooks),
         )
 
-    def _new_job(self, binding: Binding, notice: Notice, now: Instant) -> Job:
+    def _new_job(self, binding: Binding, notice: Notice, now: Instant, lease_until: Instant | None) -> Job:
         anchor = notice.completed_at if notice.completed_at is not None and notice.completed_at <= now else now
         deadline = notice.expires_at or after(anchor, binding.retention_seconds)
         return Job(
@@ -284,7 +289,7 @@ class Receiver:
             provider_status=notice.provider_status,
             metadata={},
             deadline=deadline,
-            give_up_at=after(now, self._floor.give_up_seconds),
+            give_up_at=after(self._floor.clock.now(), self._floor.give_up_seconds),
             created_at=now,
             notified_at=now,
             completed_at=None,
@@ -294,19 +299,20 @@ class Receiver:
             attempts=0,
             step=0,
             due_at=now,
-            lease_until=None,
-            claims=0,
+            lease_until=lease_until,
+            claims=0 if lease_until is None else 1,
             last_error=None,
         )
 
-    def _rejected(self, notification: Notification, problem: str, inbound: Inbound, version: int) -> Accept:
+    def _rejected(self, webhook_id: str, problem: str, inbound: Inbound, version: int) -> Accept:
         """Kept but sealed, so that it can be taken after all once the secret is mended; in nobody's way meanwhile."""
         everything = json.dumps(inbound.headers).encode()
         body = inbound.body[:REJECTED_BODY_BYTES]
+        notification = _notification(webhook_id, inbound, NotificationStatus.REJECTED, problem)
         row_id = notification.id
         return Accept(
             config_version=version,
-            notification=replace(notification, status=NotificationStatus.REJECTED, reason=problem),
+            notification=notification,
             body=self._floor.seal("notifications", "body", row_id, body),
             body_sealed=True,
             headers_sealed=self._floor.seal("notifications", "headers_sealed", row_id, everything),
@@ -368,22 +374,23 @@ def _judge(binding: Binding, notice: Notice, job_id: str | None) -> tuple[Notifi
     return NotificationStatus.ACCEPTED, None
 
 
-def _takes_inline(binding: Binding, notice: Notice) -> bool:
+def _takes_inline(binding: Binding) -> bool:
+    """Whether this webhook's notifications may themselves be the payload."""
     callback = binding.profile.callback
-    if callback is None or not notice.inline:
+    if callback is None:
         return False
     authenticated = is_authenticated(callback.verification, binding.webhook.verification)
     return callback.may_take_inline(authenticated=authenticated)
 
 
-def _notification(webhook_id: str, inbound: Inbound) -> Notification:
+def _notification(webhook_id: str, inbound: Inbound, status: NotificationStatus, reason: str | None) -> Notification:
     headers: Mapping[str, str] = {name: value for name, value in inbound.headers if name in KEPT_HEADERS}
     return Notification(
         id=new_id(NOTIFICATION, inbound.received_at),
         webhook_id=webhook_id,
         job_id=None,
-        status=NotificationStatus.ACCEPTED,
-        reason=None,
+        status=status,
+        reason=reason,
         method=inbound.method,
         suffix=inbound.suffix,
         query=inbound.query,

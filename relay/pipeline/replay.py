@@ -77,7 +77,7 @@ class Replayer:
         count, cursor, last = 0, None, None
         while True:
             page = await self._page(request.filter, targets, cursor, upper_id)
-            for result, _ in _pairs(page, targets, request.mode):
+            for result, _ in _pairs(page, targets, request.mode, request.filter):
                 if result.id != last:
                     count, last = count + 1, result.id
                     ids = [*ids, result.id] if len(ids) < SAMPLES else ids
@@ -177,17 +177,24 @@ def _targets(wanted: Sequence[str] | None, configuration: Configuration) -> list
     return [item for item in there if item.id in set(wanted)]
 
 
-def _pairs(page: Candidates, targets: Sequence[Subscription], mode: str) -> Iterator[tuple[Result, Subscription]]:
+def _pairs(
+    page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any]
+) -> Iterator[tuple[Result, Subscription]]:
+    """Who gets what. A filter by delivery status is about each subscription's own deliveries."""
+    wanted = filter.get("delivery_status")
     for result in page.results:
         for target in targets:
             has = page.statuses.get((result.id, target.id), set())
+            if wanted is not None and has.isdisjoint(wanted):
+                continue
             if matches(target, result) and (mode == "all" or not has & HAVE):
                 yield result, target
 
 
 def _deliveries(replay: Replay, page: Candidates, targets: Sequence[Subscription], now: Instant) -> list[Delivery]:
     made: list[Delivery] = []
-    for place, (result, target) in enumerate(_pairs(page, targets, replay.mode), start=replay.total):
+    pairs = _pairs(page, targets, replay.mode, replay.filter)
+    for place, (result, target) in enumerate(pairs, start=replay.total):
         delivery_id = new_id(DELIVERY, now)
         wait = 0.0 if replay.rate_per_second is None else place / replay.rate_per_second
         made.append(

@@ -1,19 +1,21 @@
 """Inserting many rows with few statements.
 
 A driver's `executemany` steps once per row, and on SQLite each step gives the interpreter lock away and has to win it
-back from the busy event loop. One statement with many VALUES steps once. Statements are made for 1, 4, 16 and 64 rows
-and kept.
+back from the busy event loop. One statement with many VALUES steps once. Statements are made for numbers of rows that
+are powers of two, and kept: here as text, in the driver as prepared statements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
-SIZES = (64, 16, 4, 1)
+SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
+LOOKUP_MOST: Final = 256
 
 
 @lru_cache(maxsize=256)
@@ -34,7 +36,7 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
     """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows."""
     for part in _parts(rows):
         statement = insert_statement(connection.dialect.name, table, columns, len(part))
-        connection.exec_driver_sql(statement, tuple(value for row in part for value in row))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
 
 
 def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
@@ -43,6 +45,40 @@ def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
         while len(rows) - start >= size:
             yield rows[start : start + size]
             start += size
+
+
+def lookup(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    key: str,
+    values: Iterable[Any],
+    where: Mapping[str, Any] | None = None,
+) -> list[tuple[Any, ...]]:
+    """The rows of `table` whose `key` is one of `values` and that equal `where` besides: plain tuples of `columns`.
+
+    SQLAlchemy spells an IN out anew each time it is executed; here the text is kept, padded to a power of two.
+    """
+    equal = where or {}
+    found: list[tuple[Any, ...]] = []
+    for part in chunks(values, LOOKUP_MOST):
+        room = 1 << (len(part) - 1).bit_length()
+        statement = lookup_statement(connection.dialect.name, table, columns, key, tuple(equal), room)
+        padded = (*equal.values(), *part, *part[-1:] * (room - len(part)))
+        found += [tuple(row) for row in connection.exec_driver_sql(statement, padded)]
+    return found
+
+
+@lru_cache(maxsize=256)
+def lookup_statement(
+    dialect: str, table: Table, columns: tuple[str, ...], key: str, equal: tuple[str, ...], count: int
+) -> str:
+    """`SELECT columns FROM table WHERE equal… AND key IN (…)` in the dialect's own parameter style."""
+    marks = ["?" if dialect == "sqlite" else f"${number + 1}" for number in range(len(equal) + count)]
+    conditions = [f'"{name}" = {mark}' for name, mark in zip(equal, marks, strict=False)]
+    conditions.append(f'"{key}" IN ({", ".join(marks[len(equal) :])})')
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f'SELECT {names} FROM "{table.name}" WHERE {" AND ".join(conditions)}'
 
 
 def chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:

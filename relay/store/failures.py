@@ -21,7 +21,8 @@ def translate(error: BaseException) -> BaseException:
     if isinstance(error, exc.TimeoutError | OSError | TimeoutError):
         return StoreUnavailable(f"the database does not answer ({type(error).__name__})")
     if isinstance(error, exc.DBAPIError):
-        return _translate_driver(error, error.orig, lost=error.connection_invalidated)
+        # no statement: it failed to connect, to begin or to commit
+        return _translate_driver(error, error.orig, lost=error.connection_invalidated or error.statement is None)
     if isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate"):  # raised while connecting
         return _translate_driver(error, error, lost=True)
     return error
@@ -38,10 +39,10 @@ def _translate_driver(error: BaseException, origin: BaseException | None, *, los
     state = str(getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None) or "")
     if state == "53100":
         return StoreFull("the database's disk is full")
-    if lost or state[:2] in ("08", "53", "57", "58") or isinstance(error, exc.InterfaceError):
-        return StoreUnavailable(f"the database went away ({state or type(origin).__name__})")
     if state in ("40001", "40P01", "55P03", "25P03"):
         return LostRace(f"the transaction was rolled back ({state})")
+    if lost or state[:2] in ("08", "53", "57", "58") or isinstance(error, exc.InterfaceError):
+        return StoreUnavailable(f"the database went away ({state or type(origin).__name__})")
     return error
 
 

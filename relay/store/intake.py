@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, select, update
 from relay.clock import Instant
 from relay.model import Job, JobStatus, Notification, NotificationStatus
 from relay.store import jobs as job_rows
-from relay.store.bulk import chunks, insert_many
+from relay.store.bulk import chunks, insert_many, lookup
 from relay.store.configuration import current_version
 from relay.store.rows import dump
 from relay.store.schema import job_keys, jobs, notifications, spills
@@ -100,11 +100,9 @@ class _Batch:
 
     def _read_duplicates(self) -> None:
         wanted = [item.dedupe_key for item in self.items if item.dedupe_key is not None]
-        columns = notifications.c
-        for part in chunks(wanted, 500):
-            query = select(columns.dedupe_key, columns.id, columns.job_id).where(columns.dedupe_key.in_(part))
-            for key, notification_id, job_id in self.connection.execute(query):
-                self.seen[bytes(key)] = (notification_id, job_id)
+        columns = ("dedupe_key", "id", "job_id")
+        for key, notification_id, job_id in lookup(self.connection, notifications, columns, "dedupe_key", wanted):
+            self.seen[bytes(key)] = (notification_id, job_id)
 
     def _read_keys(self) -> None:
         wanted: dict[tuple[str, str], set[str]] = {}
@@ -112,14 +110,11 @@ class _Batch:
             for kind, value in item.keys:
                 for webhook_id in (item.notification.webhook_id, *item.sibling_ids):
                     wanted.setdefault((webhook_id, kind), set()).add(value)
-        columns = job_keys.c
         for (webhook_id, kind), values in wanted.items():
-            for part in chunks(sorted(values), 500):
-                query = select(columns.value, columns.job_id).where(
-                    columns.webhook_id == webhook_id, columns.kind == kind, columns.value.in_(part)
-                )
-                for value, job_id in self.connection.execute(query):
-                    self.known[(webhook_id, kind, value)] = job_id
+            where = {"webhook_id": webhook_id, "kind": kind}
+            found = lookup(self.connection, job_keys, ("value", "job_id"), "value", sorted(values), where)
+            for value, job_id in found:
+                self.known[(webhook_id, kind, value)] = job_id
 
     def _read_jobs(self) -> None:
         wanted = set(self.known.values()) | {item.job_id for item in self.items if item.job_id is not None}
@@ -160,6 +155,8 @@ class _Batch:
         return Accepted(status=NotificationStatus.UNPROCESSABLE, notification_id=item.notification.id, reason=reason)
 
     def _belongs_to_sibling(self, item: Accept) -> bool:
+        if not self.known:
+            return False
         for webhook_id in item.sibling_ids:
             for kind, value in item.keys:
                 job_id = self.known.get((webhook_id, kind, value))
@@ -168,6 +165,8 @@ class _Batch:
         return False
 
     def _matches(self, item: Accept) -> set[str]:
+        if not self.known and item.job_id is None:
+            return set()
         webhook_id = item.notification.webhook_id
         matches = {self.known[(webhook_id, *key)] for key in item.keys if (webhook_id, *key) in self.known}
         if item.job_id is not None and item.job_id in self.jobs:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy import insert as insert_into
 
-from relay.clock import Instant
 from relay.model import REPLAY, DeliveryStatus, Replay, ReplayStatus
-from relay.store import deliveries as delivery_rows
 from relay.store.rows import Connection, Page, Row, Window, dump, dump_or_null, load, load_tuple, one
 from relay.store.rows import page as page_of
 from relay.store.schema import deliveries, replays
@@ -54,15 +52,14 @@ def insert(conn: Connection, replay: Replay) -> None:
     conn.execute(insert_into(replays).values(**values))
 
 
-def cancel(conn: Connection, id: str, now: Instant) -> Replay | None:
-    """Stop one that is not over and end the first of its pending deliveries; None when there is no such replay.
+def cancel(conn: Connection, id: str) -> Replay | None:
+    """Stop one that is not over; None when there is no such replay.
 
-    The others are ended by `deliveries.cancel_some`, in transactions of their own: they may be many.
+    Its pending deliveries are ended by `deliveries.cancel_some`, in transactions of their own: they may be many.
     """
     over = [ReplayStatus.DONE.value, ReplayStatus.CANCELLED.value]
     change = update(replays).where(replays.c.id == id, replays.c.status.not_in(over))
-    if conn.execute(change.values(status=ReplayStatus.CANCELLED.value)).rowcount:
-        delivery_rows.cancel_some(conn, now, replay_id=id)
+    conn.execute(change.values(status=ReplayStatus.CANCELLED.value))
     return get(conn, id)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, select, true
 from sqlalchemy import Row as SqlRow
 
@@ -94,7 +95,10 @@ def has_status(column: Column[str], wanted: Sequence[StrEnum], usual: StrEnum) -
 
 def dump(value: Any) -> str:
     """A JSON column."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits, a lone surrogate: what orjson does not know
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def dump_or_null(value: Any) -> str | None:

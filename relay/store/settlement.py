@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.clock import Instant
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus, WebhookStatus
@@ -189,14 +190,12 @@ def _write_postponed(connection: Connection, item: FetchSettlement, postponed: P
 
 def _learn(connection: Connection, keys: Sequence[tuple[str, str, str, str]]) -> None:
     """Add keys that nobody has; one that belongs to another job stays there (two jobs are never merged)."""
+    insert = _insert_ignoring(connection)
     for webhook_id, kind, value, job_id in keys:
-        insert = _insert_ignoring(connection)
         connection.execute(insert, {"webhook_id": webhook_id, "kind": kind, "value": value, "job_id": job_id})
 
 
 def _insert_ignoring(connection: Connection) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(job_keys).on_conflict_do_nothing()
 
@@ -294,6 +293,19 @@ def reject_credentials(connection: Connection, webhook_id: str, now: Instant) ->
         update(webhooks)
         .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.ACTIVE.value)
         .values(status=WebhookStatus.CREDENTIALS_REJECTED.value, updated_at=now)
+    )
+    if not connection.execute(change).rowcount:
+        return False
+    bump(connection)
+    return True
+
+
+def accept_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
+    """The other way round: the provider takes them after all; whether that is news."""
+    change = (
+        update(webhooks)
+        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.CREDENTIALS_REJECTED.value)
+        .values(status=WebhookStatus.ACTIVE.value, updated_at=now)
     )
     if not connection.execute(change).rowcount:
         return False

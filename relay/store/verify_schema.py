@@ -19,7 +19,7 @@ def findings(connection: Connection) -> list[str]:
     Compares tables, columns, indexes and index predicates with the code. On SQLite it also reads the whole file and
     checks its structure, which takes a while on a large one.
     """
-    context = MigrationContext.configure(connection, opts={"compare_server_default": _default_differs})
+    context = MigrationContext.configure(connection, opts={"compare_server_default": default_differs})
     found = [line for difference in compare_metadata(context, metadata) for line in _in_words(difference)]
     if not found:
         found = [*_predicates(connection)]
@@ -29,10 +29,10 @@ def findings(connection: Connection) -> list[str]:
     return found
 
 
-def _default_differs(
+def default_differs(
     _context: MigrationContext, _found: Any, _wanted: Any, found: str | None, _default: Any, wanted: str | None
 ) -> bool | None:
-    # Alembic's own comparison on SQLite takes DEFAULT '' for a change; None leaves every other question to it.
+    """For Alembic's `compare_server_default`: on SQLite it takes DEFAULT '' for a change. None = as Alembic sees it."""
     return False if found in ("''", "('')") and wanted == "" else None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import structlog
+from starlette.types import Receive, Scope, Send
 
 from relay.clock import Clock
 from relay.errors import StoreUnavailable
@@ -20,7 +21,6 @@ from relay.signing.tokens import token_fingerprint
 from relay.web import replies
 from relay.web.intake import BodyReader, ByteBudget, Unread
 from relay.web.replies import Reply
-from relay.web.server import Receive, Scope, Send
 
 
 class ReceiveStage(Protocol):

@@ -58,7 +58,8 @@ class Connections:
 
     `waiting` owe us a request head (new, dripping, idle between requests), `receiving` owe us the rest of a body,
     unproven ones have never sent a whole head and are counted by peer address. `counts` says why connections were ended
-    by us: `evicted`, `overloaded`, `malformed_request`, `request_timeout`, `headers_too_large`, `idle`.
+    by us: `evicted`, `overloaded`, `malformed_request`, `request_timeout`, `headers_too_large`, `idle`,
+    `unread` (the peer did not take its answer).
     """
 
     def __init__(self, limits: ConnectionLimits, name_request: Callable[[], str]) -> None:
@@ -79,10 +80,7 @@ class Connections:
         self.open.add(connection)
         self.waiting[connection] = None
         self._drained.clear()
-        siblings = self._unproven.setdefault(connection.peer, {})
-        siblings[connection] = now
-        if len(siblings) > self.limits.max_unproven_per_peer:
-            self._cut_oldest(siblings, now)
+        self._unproven.setdefault(connection.peer, {})[connection] = now
         return True
 
     def prove(self, connection: Connection) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,7 @@ from relay.web.services import Services
 HEADER: Final = "idempotency-key"
 REPLAYED: Final = "idempotent-replayed"
 LONGEST_KEY: Final = 255
+_KEY: Final = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}", re.ASCII)
 _KEPT_HEADERS: Final = ("cache-control", "location")
 _TABLE, _COLUMN = "idempotency_keys", "response_sealed"
 
@@ -75,8 +77,8 @@ class Once:
         values = self._request.headers.getlist(HEADER)
         if not values:
             return None
-        if len(values) > 1 or not 0 < len(values[0]) <= LONGEST_KEY or not values[0].isprintable():
-            detail = f"Idempotency-Key is one value of 1 to {LONGEST_KEY} visible characters."
+        if len(values) > 1 or not _KEY.fullmatch(values[0]):
+            detail = f"Idempotency-Key is one value of 1 to {LONGEST_KEY} visible ASCII characters."
             raise Problem(400, "idempotency_key_invalid", detail)
         return values[0]
 

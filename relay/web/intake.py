@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from relay.web.server import Receive
+from starlette.types import Receive
 
 
 class Unread(Enum):
@@ -64,9 +64,9 @@ class BodyReader:
             size += len(chunk)
             if size > self.reserved and not self._reserve(size):
                 return Unread.TOO_LARGE if size > self.maximum else Unread.OVER_BUDGET
-            if not message.get("more_body", False):
-                return b"".join(chunks) + chunk if chunks else chunk
             chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunk if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:
         """Give back the reservation."""

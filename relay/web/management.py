@@ -90,11 +90,13 @@ def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] =
         Route("/docs", _fixed(docs.page(document).encode(), "text/html", docs.HEADERS)),
         *_routes(services),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(ProblemMiddleware, clock=services.clock)],
         exception_handlers={HTTPException: handle, Problem: handle},
     )
+    app.router.redirect_slashes = False  # an address has one spelling
+    return app
 
 
 def _routes(services: Services) -> list[Route]:

@@ -89,21 +89,25 @@ class GuardedProtocol(HttpToolsProtocol):
     def expire(self, now: float) -> None:
         """The deadline has passed: say so to a caller who sent part of a request, then close."""
         if self.transport.is_closing() or self.flow.write_paused:
+            self.guard.counts["unread"] += 1
             self.transport.abort()
             return
-        owed = self.in_head or self.stage is Stage.RECEIVING
-        started = self.running is not None and self.running.response_started and not self.running.response_complete
-        if owed and not started and not self.refused:
+        if not self.refused and (self.in_head or self.stage is Stage.RECEIVING) and self._leave_running():
             self._write_refusal(TIMED_OUT)
         else:
             self.guard.counts["idle"] += 1
-        self.deadline = now + self.limits.linger_seconds
-        self.cut_softly()
-
-    def cut_softly(self) -> None:
-        """Close as soon as what is written has gone; the sweep aborts a peer that does not take it."""
         self.refused = True
+        self.deadline = now + self.limits.linger_seconds  # for a peer that does not take what is written
         self.transport.close()
+
+    def _leave_running(self) -> bool:
+        """Tell the application that its caller is gone. False when part of its answer is out already."""
+        running = self.running
+        if running is None or running.response_complete:
+            return True
+        running.disconnected = True
+        running.message_event.set()
+        return not running.response_started
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -134,23 +138,17 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.guard.receiving.setdefault(self)
 
     def refuse(self, status: str) -> None:
-        """End the connection over what was just received, after the answers that are owed for earlier requests."""
+        """End the connection over what was just received, after the answer that is under way to an earlier request."""
         self.refused = True
         self.pipeline.clear()
         running = self.running
-        if running is not None and not running.response_complete:
-            if not (running is self.cycle and running.more_body):
-                running.keep_alive = False
-                return
-            running.disconnected = True
-            running.message_event.set()
-        if self.stage is Stage.DISCARDING or (
-            running is not None and running.disconnected and running.response_started
-        ):
-            self.transport.close()
-            return
-        self._write_refusal(status)
-        self.linger()
+        if self.stage is Stage.BUSY and running is not None:
+            running.keep_alive = False
+        elif self.stage is Stage.DISCARDING or not self._leave_running():
+            self.transport.close()  # a second answer would pass for that to another request
+        else:
+            self._write_refusal(status)
+            self.linger()
 
     def _write_refusal(self, status: str) -> None:
         self.guard.counts[CODES[status]] += 1

@@ -7,8 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 import orjson
-
-from relay.web.server import Send
+from starlette.types import Send
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
 import structlog
+from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -19,20 +20,14 @@ from relay.model import new_id
 from relay.web.connections import ConnectionLimits, Connections
 from relay.web.protocol import GuardedProtocol
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 RESERVED_FILES: Final = 512  # for the database, fetches and deliveries
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One application at one address. `port` 0 lets the system choose; `bound` is a socket that is bound already."""
 
-    app: App
+    app: ASGIApp
     host: str = "127.0.0.1"
     port: int = 8000
     bound: socket.socket | None = None
@@ -158,7 +153,7 @@ def connections_allowed(wanted: int) -> int:
     if soft != resource.RLIM_INFINITY and soft < target:
         soft = target if hard == resource.RLIM_INFINITY else min(target, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - RESERVED_FILES, soft // 2))
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, max(soft - RESERVED_FILES, soft // 2))
 
 
 def _config(site: Site) -> Config:

@@ -55,6 +55,10 @@ class Crew(Generic[W]):
     def __contains__(self, row_id: str) -> bool:
         return row_id in self._tasks
 
+    def row_ids(self) -> set[str]:
+        """The rows that are being worked on."""
+        return set(self._tasks)
+
     @property
     def is_accepting(self) -> bool:
         """Whether new work is taken; not while stopping."""
@@ -66,7 +70,7 @@ class Crew(Generic[W]):
 
     def release(self, lane: str) -> None:
         """Give back a slot that was reserved and not used."""
-        self.slots.release(lane)
+        self.slots.release(lane, used=False)
         self._on_free()
 
     def start(self, lane: str, held: Held, work: W) -> None:
@@ -84,10 +88,12 @@ class Crew(Generic[W]):
         except Exception:  # one bad row stops nobody: its lease runs out and it is tried again
             log.exception("work.failed", crew=self.name, row_id=entry.held[0])
         finally:
-            self._tasks.pop(entry.held[0], None)
+            if self._tasks.get(entry.held[0]) is entry:  # not a later claim of the same row
+                del self._tasks[entry.held[0]]
             if not self._tasks:
                 self._idle.set()
-            self.release(entry.lane)
+            self.slots.release(entry.lane)
+            self._on_free()
 
     def leases(self) -> list[Held]:
         """The claims to extend: work that has gone on longer than it may is left to whoever claims it next."""
@@ -96,7 +102,8 @@ class Crew(Generic[W]):
 
     def drop_lost(self, asked: Collection[Held], kept: Collection[str]) -> int:
         """Stop working on what is no longer ours."""
-        lost = [entry for held in asked if held[0] not in kept and (entry := self._tasks.get(held[0])) is not None]
+        gone = {held for held in asked if held[0] not in kept}
+        lost = [entry for entry in self._tasks.values() if entry.held in gone]  # a later claim of the row is not
         for entry in lost:
             if entry.task is not None:
                 entry.task.cancel()

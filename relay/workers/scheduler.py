@@ -1,31 +1,35 @@
 """Due rows become work: keys are read into lanes, picked by the stage's policy, claimed by primary key.
 
 Nothing here sorts the backlog: the index gives what has been due longest, and where that is more than fits, the first
-ones of each lane. So one lane's backlog hides nobody's work.
+ones of each lane in its own order. So one lane's backlog hides nobody's work, nor its own most urgent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
 
 from relay.clock import Clock, Instant, after
 from relay.store.database import Database
-from relay.store.queue import QueueTable, claim, due, due_in_lane, next_due_at
+from relay.store.queue import Due, QueueTable, claim, due, due_in_lane, next_due_at
+from relay.store.rows import Connection, Row
 from relay.workers.crew import Crew
 from relay.workers.lanes import Lanes, Policy, pick
 
 W = TypeVar("W")
+log = structlog.get_logger(__name__)
 
-READ_AT_ONCE = 512
-READ_PER_LANE = 64
-CLAIM_AT_ONCE = 64
-IDLE_SECONDS = 1.0
-REFILL_SECONDS = 0.25  # how stale the lanes may be while they are not empty: an earlier deadline may have come in
-TAKEN_SECONDS = 5.0  # how long an id that somebody else holds is left alone
+READ_AT_ONCE: Final = 512
+READ_PER_LANE: Final = 64
+CLAIM_AT_ONCE: Final = 64
+IDLE_SECONDS: Final = 1.0
+REFILL_SECONDS: Final = 0.25  # how stale lanes may be while they are not empty: an earlier deadline may have come in
+TAKEN_SECONDS: Final = 5.0  # how long an id that somebody else holds is left alone
 
 
 class Scheduler(Generic[W]):
@@ -94,16 +98,27 @@ class Scheduler(Generic[W]):
         self._hinted = False
         self._read_at = self._clock.monotonic()
         now = self._clock.now()
+        under_way = self._crew.row_ids()  # they may be settled by the time the answer is here
         found = await self._database.read(partial(due, queue=self._queue, now=now, limit=READ_AT_ONCE))
         if len(found) == READ_AT_ONCE:
-            for lane in self._open_lanes():
-                if self._lanes.depth(lane) < READ_PER_LANE:
-                    query = partial(due_in_lane, queue=self._queue, lane=lane, now=now, limit=READ_PER_LANE)
-                    found += await self._database.read(query)
+            found = await self._read_lanes(found, now)
         self._forget_taken()
         for item in found:
-            if item.id not in self._crew and item.id not in self._taken_until:
+            if item.id not in under_way and item.id not in self._crew and item.id not in self._taken_until:
                 self._lanes.offer(item)
+
+    async def _read_lanes(self, oldest: list[Due], now: Instant) -> list[Due]:
+        """More is due than was read: of each lane the first ones. What was read of these lanes is no use then:
+        it has waited longest, which need not be most urgent, and would fill the lane."""
+        lanes = set(self._open_lanes())
+        by_age = self._queue.order == "due_at"  # then nothing that comes in later goes first
+        limits = {
+            lane: READ_PER_LANE + self._crew.slots.in_lane(lane)
+            for lane in lanes
+            if not by_age or self._lanes.depth(lane) < READ_PER_LANE
+        }
+        first = await self._database.read(partial(_due_in_lanes, queue=self._queue, limits=limits, now=now))
+        return first + [item for item in oldest if item.lane not in lanes]
 
     def _forget_taken(self) -> None:
         now = self._clock.monotonic()
@@ -125,15 +140,22 @@ class Scheduler(Generic[W]):
                 self._crew.release(lane)
             raise
         for row in rows:
-            lane = lanes.pop(row.id)
-            real_lane, work = self._work_of(row)
-            if real_lane != lane:
-                raise AssertionError("a row changed lanes")
-            self._crew.start(lane, (row.id, row.claims), work)
+            self._start(lanes.pop(row.id), row)
         for row_id, lane in lanes.items():
             self._taken_until[row_id] = self._clock.monotonic() + TAKEN_SECONDS
             self._crew.release(lane)
         return len(rows)
+
+    def _start(self, lane: str, row: Row) -> None:
+        try:
+            real_lane, work = self._work_of(row)
+            if real_lane != lane:
+                raise AssertionError("a row changed lanes")
+        except Exception:  # one bad row stops nobody: its lease runs out and it is tried again
+            log.exception("work.unreadable", crew=self._crew.name, row_id=row.id)
+            self._crew.release(lane)
+        else:
+            self._crew.start(lane, (row.id, row.claims), work)
 
     async def _rest(self) -> None:
         """Until there may be something to do: a hint, a free slot, a lane that opens, the next row's time; or 1 s."""
@@ -158,3 +180,10 @@ class Scheduler(Generic[W]):
             if coming is not None:
                 seconds = min(seconds, (coming - now) / 1000)
         return max(seconds, 0.002)
+
+
+def _due_in_lanes(connection: Connection, queue: QueueTable, limits: Mapping[str, int], now: Instant) -> list[Due]:
+    found: list[Due] = []
+    for lane, limit in limits.items():
+        found += due_in_lane(connection, queue, lane, now, limit)
+    return found

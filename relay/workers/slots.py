@@ -20,11 +20,11 @@ class LaneLimit:
 
 
 class Gate(Protocol):
-    """A stage's own say, asked last. What it lets in, `leave` is called for."""
+    """A stage's own say, asked last. What it lets in, `leave` is called for; `used` = the call was made."""
 
     def enter(self, lane: str) -> bool: ...
 
-    def leave(self, lane: str) -> None: ...
+    def leave(self, lane: str, *, used: bool) -> None: ...
 
     def opens_in(self, lane: str) -> float | None:
         """Seconds until it may let this lane in; 0 = now; None = only after something else happened."""
@@ -37,7 +37,7 @@ class OpenGate:
     def enter(self, lane: str) -> bool:
         return True
 
-    def leave(self, lane: str) -> None:
+    def leave(self, lane: str, *, used: bool) -> None:
         return None
 
     def opens_in(self, lane: str) -> float | None:
@@ -60,6 +60,10 @@ class Bucket:
             return False
         self._tokens -= 1.0
         return True
+
+    def give_back(self) -> None:
+        """A token was taken for nothing."""
+        self._tokens += 1.0
 
     def ready_in(self, now: float) -> float:
         """Seconds until the next token."""
@@ -117,15 +121,17 @@ class Slots:
         self._by_lane[lane] = self._by_lane.get(lane, 0) + 1
         return True
 
-    def release(self, lane: str) -> None:
-        """Give a slot back."""
+    def release(self, lane: str, *, used: bool = True) -> None:
+        """Give a slot back; one that was not used takes nothing from the lane's rate."""
         self._taken -= 1
         left = self._by_lane[lane] - 1
         if left:
             self._by_lane[lane] = left
         else:
             del self._by_lane[lane]
-        self._gate.leave(lane)
+        if not used and (bucket := self._buckets.get(lane)) is not None:
+            bucket.give_back()
+        self._gate.leave(lane, used=used)
 
     def opens_in(self, lane: str) -> float:
         """Seconds until this lane may start something by the passing of time alone; infinity if time does not help."""

@@ -56,6 +56,8 @@ class Supervisor:
                 await run_once()
             except StoreUnavailable as error:
                 log.warning("loop.store_unavailable", loop="once", reason=str(error))
+            except Exception:
+                log.exception("loop.failed", loop="once")
 
         task = asyncio.get_running_loop().create_task(run())
         self._once.add(task)

@@ -43,6 +43,12 @@ def test_a_list_says_on_stderr_how_to_get_the_next_page(api: FakeApi, run: Run) 
     assert api.last.query == {"limit": "50", "cursor": "more"}
 
 
+def test_an_empty_list_is_empty_and_says_so_on_stderr(api: FakeApi, run: Run) -> None:
+    api.answers = lambda _: page()
+    result = run("job", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "none\n")
+
+
 def test_all_pages_are_fetched_when_asked_for(api: FakeApi, run: Run) -> None:
     api.answers = lambda request: page(JOB) if request.query.get("cursor") else page(JOB, cursor="second")
     assert len(run("job", "list", "--all").stdout.splitlines()) == 2

@@ -21,6 +21,7 @@ from tests.outbound.test_urls import REFUSED
 from tests.support.outbound import (
     RawServer,
     Reader,
+    Records,
     Script,
     Writer,
     always,
@@ -71,7 +72,7 @@ async def test_connections_are_reused_and_cookies_are_not_carried_over() -> None
     script = always(response(b"ok", headers=["Set-Cookie: session=secret; Path=/"]))
     async with raw_server(script) as server, door_to("127.0.0.1") as door:
         for _ in range(3):
-            await door.post(f"http://127.0.0.1:{server.port}/", b"{}", {})
+            await door.post(f"http://a.test:{server.port}/", b"{}", {})
     assert server.connections == 1
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
@@ -248,6 +249,15 @@ async def test_nobody_listening_is_a_failed_connection() -> None:
     assert (reply.status, reply.error_code) == (None, "connect_failed")
 
 
+async def test_a_header_that_would_split_the_request_is_not_sent() -> None:
+    async with raw_server(always(response(b"ok"))) as server, door_to("127.0.0.1") as door:
+        url = f"http://127.0.0.1:{server.port}/"
+        for value in ("a\r\nX: b", "a\nX: b", "a\0"):
+            assert (await door.post(url, b"{}", {"x-a": value})).error_code == "interrupted"
+        assert (await door.post(url, b"{}", {"x-a": "fine"})).status == 200
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize("url", REFUSED)
 async def test_an_odd_url_is_refused_before_anything_happens(url: str, watch: Watch) -> None:
     async with door_to() as door:
@@ -340,6 +350,25 @@ async def test_a_name_that_does_not_resolve_is_not_refused() -> None:
         door = DeliveryDoor(AddressPolicy(), clock, names=names_of(clock, fake))
         assert await door.check("https://later.test/") is None
         assert (await door.post("https://later.test/", b"{}", {})).error_code == "resolve_failed"
+        await door.close()
+
+
+async def test_subscribers_whose_names_stall_do_not_delay_a_healthy_one() -> None:
+    def zone(name: str, kind: str, before: int) -> Records | str:
+        return [("A", "127.0.0.1")] if name == "healthy.test" else "SILENCE"
+
+    clock = SystemClock()
+    async with raw_server(always(response(b"ok"))) as server, nameserver(zone) as fake:
+        door = DeliveryDoor(AddressPolicy(["127.0.0.1"]), clock, names=names_of(clock, fake))
+        stalled = [
+            asyncio.ensure_future(door.post(f"https://stalled{at}.test/", b"{}", {}, timeout_seconds=1))
+            for at in range(40)
+        ]
+        await asyncio.sleep(0.05)
+        reply = await door.post(f"http://healthy.test:{server.port}/", b"{}", {})
+        assert reply.status == 200
+        assert reply.duration_ms < 500
+        assert {late.error_code for late in await asyncio.gather(*stalled)} == {"timed_out"}
         await door.close()
 
 

@@ -138,7 +138,7 @@ def strings(world: World) -> st.SearchStrategy[str]:
     return st.one_of(st.text(), mixed, mixed.map(lambda tail: own + tail), mixed.map(lambda head: head + own))
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_the_string_only_the_providers_origin_is_called(
     world: World, watch: Watch, data: st.DataObject
@@ -147,7 +147,7 @@ def test_whatever_the_string_only_the_providers_origin_is_called(
     assert_only_the_provider_was_called(world, watch)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tail=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\@#"), max_size=60))
 def test_path_and_query_are_sent_as_they_were_vetted(world: World, tail: str) -> None:
     before = len(world.provider.requests)

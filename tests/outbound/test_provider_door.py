@@ -6,6 +6,8 @@ import asyncio
 import gc
 import gzip
 import os
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -145,6 +147,17 @@ async def test_credentials_for_another_origin_are_refused_before_any_connection(
         assert (canary.connections, watch.connected) == (0, [])
 
 
+async def test_credentials_that_would_split_the_request_are_not_sent_nor_told() -> None:
+    async with raw_server(always(response(b"ok"))) as server, door_to("127.0.0.1") as door:
+        origin = f"http://127.0.0.1:{server.port}"
+        for value in ("hush\n", "hush\r\nX: y"):
+            authorization = Authorization(frozenset({origin}), {"X-Api-Key": Secret(value)})
+            with pytest.raises(Interrupted) as caught:
+                await fetch(door, request_to(f"{origin}/", authorization=authorization))
+            assert "hush" not in str(caught.value)
+    assert server.requests == []
+
+
 async def test_a_presigned_hop_carries_no_credentials() -> None:
     async with raw_server(always(response(b"payload"))) as server, door_to("127.0.0.1") as door:
         assert await fetch(door, request_to(f"http://files.test:{server.port}/x?sig=%2B")) == (200, b"payload")
@@ -178,7 +191,7 @@ async def test_connections_are_reused_and_cookies_are_not_carried_over() -> None
     script = always(response(b"ok", headers=["Set-Cookie: session=secret; Path=/"]))
     async with raw_server(script) as server, door_to("127.0.0.1") as door:
         for _ in range(3):
-            await fetch(door, request_to(f"http://127.0.0.1:{server.port}/"))
+            await fetch(door, request_to(f"http://a.test:{server.port}/"))
     assert server.connections == 1
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
@@ -279,10 +292,13 @@ async def test_a_reset_in_the_body_is_interrupted_and_leaves_no_complaint(caplog
         writer.write(HEAD + b"Content-Length: 100\r\n\r\nhello")
         await writer.drain()
         await asyncio.sleep(0.03)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends RST
         writer.transport.abort()
 
     with pytest.raises(Interrupted):
         await fetch_from(script)
+    await asyncio.sleep(0)
     gc.collect()
     assert caplog.records == []
 
@@ -346,7 +362,7 @@ async def test_caps_hold_for_the_announced_the_raw_and_the_decoded_size() -> Non
 
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
 async def test_a_bomb_is_refused_and_memory_stays_flat(encoding: str) -> None:
-    data = gzip.compress(b"\0" * (256 * MIB), 6)
+    data = gzip.compress(b"\0" * (64 * MIB), 6)
     if encoding != "gzip":
         data = gzip.compress(data)
     script = always(response(data, headers=[f"Content-Encoding: {encoding}"]))
@@ -358,7 +374,7 @@ async def test_a_bomb_is_refused_and_memory_stays_flat(encoding: str) -> None:
             async with door.stream(request) as answer:
                 async for piece in answer.iter_bytes():
                     assert len(piece) <= MIB
-        assert process.memory_info().rss - before < 32 * MIB
+        assert process.memory_info().rss - before < 16 * MIB
 
 
 async def test_a_body_cut_short_inside_its_coding_is_not_taken_for_whole() -> None:

@@ -262,6 +262,14 @@ async def test_localhost_needs_no_hosts_file(tmp_path: Path) -> None:
     await names.close()
 
 
+async def test_nonsense_in_the_hosts_file_is_passed_over(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_bytes(b"\xff\xfe\nnot-an-address localhost\nfe80::1%lo0 localhost\n127.1 localhost\n::1\n\n#\n")
+    names = names_of(SystemClock(), hosts=hosts)
+    assert names.local_addresses("localhost") == ("127.0.0.1", "::1")
+    await names.close()
+
+
 async def test_the_hosts_file_cannot_move_a_public_name(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("9.9.9.9 a.test\n")

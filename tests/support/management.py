@@ -338,6 +338,17 @@ def notification(webhook_id: str, now: Instant, **more: Any) -> Notification:
     return Notification(**(values | more))
 
 
+def put(conn: Connection, *items: Job | Delivery | Attempt) -> None:
+    """Store what needs nothing besides itself."""
+    for item in items:
+        if isinstance(item, Job):
+            put_job(conn, item)
+        elif isinstance(item, Delivery):
+            put_delivery(conn, item)
+        else:
+            put_attempt(conn, item)
+
+
 def put_job(conn: Connection, item: Job, keys: Mapping[str, str] | None = None) -> None:
     """Store a job and what it is known by."""
     conn.execute(insert(schema.jobs).values(dict(zip(jobs.COLUMNS, jobs.to_row(item), strict=True))))

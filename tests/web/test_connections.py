@@ -47,6 +47,19 @@ async def test_when_full_the_oldest_waiting_connection_goes(edge: Edge) -> None:
     assert edge.counts["evicted"] == 1
 
 
+async def test_when_nobody_waits_the_oldest_unfinished_body_goes(edge: Edge) -> None:
+    await edge.start(dataclasses.replace(PATIENT, max_connections=2))
+    oldest, younger = [await edge.connect() for _ in range(2)]
+    for client in (oldest, younger):
+        await client.send(HEAD + b"\r\nxx")
+        await asyncio.sleep(0.02)
+    assert (await edge.ask(post())).status == 200
+    assert await oldest.ended() == b""
+    await younger.send(b"x" * 998)
+    assert (await younger.reply()).status == 200
+    assert [len(inbound.body) for inbound in edge.receiver.received] == [2, 1000]
+
+
 async def test_when_every_place_is_at_work_a_newcomer_gets_503(edge: Edge) -> None:
     edge.receiver.hold = asyncio.Event()
     await edge.start(dataclasses.replace(PATIENT, max_connections=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import socket
 import time
 from contextlib import suppress
 
@@ -23,9 +24,13 @@ async def test_a_silent_connection_is_closed_without_a_word(edge: Edge) -> None:
     assert await client.ended() == b""
 
 
-async def test_a_dripping_head_gets_408_when_the_deadline_passes(edge: Edge) -> None:
-    await edge.start()
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_dripping_head_gets_408_when_the_deadline_passes(edge: Edge, earlier: int) -> None:
+    await edge.start(dataclasses.replace(HURRIED, idle_seconds=30, keep_alive_seconds=30))
     client = await edge.connect()
+    for _ in range(earlier):
+        await client.send(post())
+        await client.reply()
     started = time.monotonic()
     dripping = asyncio.create_task(drip(client, HEAD * 10))
     said = await client.ended()
@@ -183,14 +188,26 @@ async def test_what_is_not_http_gets_400(edge: Edge, data: bytes) -> None:
 
 
 async def test_a_body_that_turns_into_garbage_gets_400_and_stores_nothing(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    endpoint = await edge.start(PATIENT)
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n".encode())
     await asyncio.sleep(0.05)
+    assert endpoint.budget.used == 2
     await client.send(b"zz\r\n")
     assert (await client.reply()).status == 400
+    await asyncio.sleep(0.05)
+    assert endpoint.budget.used == 0  # although the connection is still open on our side
     await client.ended()
     assert edge.receiver.received == []
+
+
+async def test_garbage_after_an_early_answer_gets_no_second_one(edge: Edge) -> None:
+    await edge.start(PATIENT)
+    client = await edge.connect()
+    await client.send(b"POST /in/forged HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n")
+    assert (await client.reply()).status == 404
+    await client.send(b"zz\r\n")
+    assert await client.ended() == b""
 
 
 async def test_garbage_behind_a_request_does_not_take_that_requests_answer(edge: Edge) -> None:
@@ -237,14 +254,15 @@ async def test_a_peer_that_does_not_read_is_cut_off(edge: Edge) -> None:
     assert edge.open == 0
 
 
-async def test_an_early_answer_reaches_a_caller_that_is_still_sending(edge: Edge) -> None:
+async def test_an_early_answer_reaches_a_caller_that_sends_everything_before_it_reads(edge: Edge) -> None:
     await edge.start(PATIENT, maximum=1000)
-    client = await edge.connect()
-    size = 3_000_000
-    await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n".encode())
-    await client.send(b"x" * size)
-    reply = await client.reply()
-    assert reply.status == 413
+    loop, size = asyncio.get_running_loop(), 8_000_000
+    with socket.socket() as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", edge.server.ports[0]))
+        head = f"POST {PATH} HTTP/1.1\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n"
+        await loop.sock_sendall(client, head.encode() + b"x" * size)
+        assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_after_an_early_answer_the_rest_is_discarded_and_the_connection_goes_on(edge: Edge) -> None:

@@ -8,10 +8,11 @@ import socket
 import time
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from relay.clock import SystemClock
 from relay.web.connections import ConnectionLimits
-from relay.web.server import Receive, Scope, Send, Server, Site, connections_allowed, new_event_loop, serve
+from relay.web.server import Server, Site, connections_allowed, new_event_loop, serve
 from tests.support.edge import PATH, Client, Edge, post
 
 PATIENT = ConnectionLimits(sweep_seconds=0.05)
@@ -60,7 +61,7 @@ async def test_idle_connections_do_not_delay_the_stop(edge: Edge) -> None:
     await kept.reply()
     started = time.monotonic()
     await edge.server.stop()
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 1  # and not the two seconds that requests under way would have
     assert await kept.ended() == await silent.ended() == b""
 
 
@@ -160,6 +161,6 @@ def test_connections_are_bounded_by_the_limit_on_open_files() -> None:
         assert connections_allowed(300) == 300
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 812
         if hard != resource.RLIM_INFINITY:
-            assert connections_allowed(hard * 2) == max(hard - 512, hard // 2) or connections_allowed(hard * 2) < hard
+            assert connections_allowed(hard * 2) == max(hard - 512, hard // 2)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

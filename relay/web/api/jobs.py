@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relay.clock import Instant
 from relay.model import JOB, Attempt, Job, JobStatus, Scope
@@ -36,6 +36,17 @@ from relay.web.services import Services
 
 class NewJob(Request):
     """A job to follow. One of `provider_job_id` and `response_url` is needed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "webhook_id": "wh_01a1ff7acb807a53a841efa22ace0e3d",
+                    "response_url": "https://llm-scraper.netnut.io/responses/1",
+                }
+            ]
+        }
+    )
 
     webhook_id: WebhookId
     provider_job_id: Text | None = None

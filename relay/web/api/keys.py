@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relay.clock import Instant
 from relay.model import KEY, ApiKey, Scope, new_id
@@ -19,6 +19,8 @@ from relay.web.problems import not_found, unprocessable
 
 class NewKey(Request):
     """A key to be made."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "dashboard", "scope": "read"}]})
 
     name: Name
     scope: Annotated[Scope, Field(description="`read` < `write` < `admin`.")] = Scope.READ

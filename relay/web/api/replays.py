@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relay.model import REPLAY, DeliveryStatus, Replay, ReplayStatus, Scope
 from relay.pipeline.replay import ReplayRequest
-from relay.store import deliveries, replays
+from relay.store import replays
 from relay.store.replays import Counts
 from relay.store.rows import Connection, Page
 from relay.web import pages
@@ -46,6 +45,10 @@ class ReplayFilter(Request):
 
 class NewReplay(Request):
     """A replay to be started, or tried."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"filter": {"created_after": "2026-11-21T00:00:00Z"}, "dry_run": True}]}
+    )
 
     filter: ReplayFilter
     subscription_ids: Annotated[list[SubscriptionId] | None, Field(description="Null: all active ones that match.")] = (
@@ -153,14 +156,8 @@ async def show(call: Call[NoQuery, Nothing]) -> Answer:
 @endpoint("DELETE", "/v1/replays/{id}", scope=Scope.WRITE, answers={200: ReplayView}, prefix=REPLAY)
 async def cancel(call: Call[NoQuery, Nothing]) -> Answer:
     """Stop a replay and cancel its pending deliveries; one that is over stays as it is."""
-    stopped = await call.services.replayer.cancel(call.id)
-    if stopped is None:
+    if await call.services.replayer.cancel(call.id) is None:
         raise not_found("replay")
-    end_some = partial(deliveries.cancel_some, now=call.now, replay_id=call.id)
-    while stopped.status is ReplayStatus.CANCELLED:
-        ended: int = await call.services.database.write(end_some)
-        if not ended:
-            break
     return Answer(200, await _view(call))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relay.model import Subscription
 from relay.web.fields import (
@@ -40,6 +40,10 @@ Overlap = Annotated[float, Field(ge=0, le=2_592_000, description="How long the o
 
 class NewSubscription(Request):
     """A subscription to be made."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "billing", "url": "https://billing.example.com/hooks"}]}
+    )
 
     name: Name
     kind: Literal["push", "pull"] = "push"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relay.model import Webhook
 from relay.web.fields import (
@@ -35,6 +35,19 @@ Waits = Annotated[list[Annotated[float, Field(ge=0, le=86_400)]], Field(min_leng
 
 class NewWebhook(Request):
     """A webhook to be registered."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "netnut-prod",
+                    "provider": "netnut",
+                    "credentials": {"username": "user", "password": "a-password"},
+                    "origins": ["https://llm-scraper.netnut.io"],
+                }
+            ]
+        }
+    )
 
     name: Name
     provider: Annotated[Text, Field(description="The name of a loaded profile: `GET /v1/providers` lists them.")]

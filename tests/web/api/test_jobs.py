@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.model import JobStatus
 from tests.support.clock import FakeClock
-from tests.support.management import Management, attempt, job, put_attempt, put_job
+from tests.support.management import Management, attempt, job, put, put_attempt, put_job
 
 ORIGIN = "https://llm-scraper.netnut.io"
 
@@ -59,11 +59,11 @@ async def test_jobs_are_listed_by_what_they_are(on_both: Management, clock: Fake
         clock.advance(10)
         made.append(job(owner["id"], clock.now(), status=status, due_at=None, provider_job_id=f"p-{status}"))
 
-    def put(conn: Any) -> None:
+    def store(conn: Any) -> None:
         for item in made:
             put_job(conn, item, {"id": item.provider_job_id})
 
-    await on_both.database.write(put)
+    await on_both.database.write(store)
     waiting, completed, failed = (item.id for item in made)
 
     async def listed(query: str) -> list[str]:
@@ -86,7 +86,7 @@ async def test_waiting_ends_when_the_job_does(management: Management, clock: Fak
     webhook = await management.webhook()
     one = job(webhook["id"], clock.now(), status=JobStatus.COMPLETED, due_at=None)
     other = job(webhook["id"], clock.now())
-    await management.database.write(lambda conn: (put_job(conn, one), put_job(conn, other)))
+    await management.database.write(lambda conn: put(conn, one, other))
     done = await management.client.get(f"/v1/jobs/{one.id}?wait=60")
     assert done.json()["status"] == "completed"
     waiting = asyncio.create_task(management.client.get(f"/v1/jobs/{other.id}?wait=20"))
@@ -102,12 +102,12 @@ async def test_the_attempts_of_a_job_are_listed_oldest_first(management: Managem
     webhook = await management.webhook()
     one = job(webhook["id"], clock.now())
 
-    def put(conn: Any) -> None:
+    def store(conn: Any) -> None:
         put_job(conn, one)
         for number in (2, 1):
             put_attempt(conn, attempt(one.id, number, clock.now()))
 
-    await management.database.write(put)
+    await management.database.write(store)
     listed = (await management.client.get(f"/v1/jobs/{one.id}/attempts")).json()["data"]
     assert [(item["number"], item["trigger"], item["http_status"]) for item in listed] == [
         (1, "new", 503),
@@ -121,7 +121,7 @@ async def test_fetching_now_makes_the_job_due_and_a_completed_one_conflicts(
     webhook = await management.webhook()
     one = job(webhook["id"], clock.now(), due_at=clock.now() + 60_000)
     done = job(webhook["id"], clock.now(), status=JobStatus.COMPLETED, due_at=None)
-    await management.database.write(lambda conn: (put_job(conn, one), put_job(conn, done)))
+    await management.database.write(lambda conn: put(conn, one, done))
     answer = await management.client.post(f"/v1/jobs/{one.id}/fetch")
     assert (answer.status_code, answer.json()["next_attempt_at"]) == (202, "2026-11-21T19:00:00.000Z")
     refused = await management.client.post(f"/v1/jobs/{done.id}/fetch")

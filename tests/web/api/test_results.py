@@ -30,7 +30,12 @@ async def stored(management: Management, clock: FakeClock, payload: bytes | None
     webhook = await management.webhook()
     one = job(webhook["id"], clock.now(), status=JobStatus.COMPLETED, due_at=None)
     made = result(one.id, webhook["id"], clock.now(), payload, **more)
-    await management.database.write(lambda conn: (put_job(conn, one), put_result(conn, made, payload, chunk=1000)))
+
+    def store(conn: Any) -> None:
+        put_job(conn, one)
+        put_result(conn, made, payload, chunk=1000)
+
+    await management.database.write(store)
     return made
 
 
@@ -141,7 +146,8 @@ async def test_an_erased_payload_is_gone_everywhere(on_both: Management, clock: 
     subscription = await on_both.subscription()
     pending = delivery(made.id, subscription["id"], clock.now())
     seen = notification(made.webhook_id, clock.now(), job_id=made.job_id)
-    await on_both.database.write(lambda conn: (put_delivery(conn, pending), put_notification(conn, seen, b"inline")))
+    await on_both.database.write(lambda conn: put_delivery(conn, pending))
+    await on_both.database.write(lambda conn: put_notification(conn, seen, b"inline"))
     assert (await on_both.client.delete(f"/v1/results/{made.id}")).status_code == 204
     answer = (await on_both.client.get(f"/v1/results/{made.id}")).json()
     assert (answer["size_bytes"], answer["sha256"]) == (None, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 revision = "0001"
 down_revision = None
@@ -19,61 +20,66 @@ HOT: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    _config()
+    _access()
     _webhooks()
     _subscriptions()
-    _api_keys()
     _notifications()
     _jobs()
-    _job_keys()
+    _job_keys_and_payloads()
     _results()
-    _payload_chunks()
-    _spills()
     _deliveries()
     _attempts()
     _replays()
-    _nodes()
-    _idempotency_keys()
-    _sealing_keys()
+    _bookkeeping()
     op.execute("INSERT INTO config (id, version) VALUES (1, 1)")
+
+
+def _columns(
+    kind: TypeEngine[Any], *names: str, nullable: bool = False, server_default: Any = None
+) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind, nullable=nullable, server_default=server_default) for name in names]
 
 
 def _where(predicate: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(predicate), "postgresql_where": sa.text(predicate)}
 
 
-def _config() -> None:
+def _access() -> None:
     op.create_table(
         "config",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
+        *_columns(sa.Integer(), "id"),
+        *_columns(sa.BigInteger(), "version"),
         sa.PrimaryKeyConstraint("id", name="pk_config"),
     )
+    op.create_table(
+        "api_keys",
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "name", "scope", "sha256"),
+        *_columns(sa.BigInteger(), "created_at"),
+        *_columns(sa.BigInteger(), "last_used_at", "expires_at", "revoked_at", nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+    )
+    op.create_index("uq_api_keys_sha256", "api_keys", ["sha256"], unique=True)
 
 
 def _webhooks() -> None:
     op.create_table(
         "webhooks",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("provider", sa.Text(), nullable=False),
-        sa.Column("credentials_sealed", sa.LargeBinary()),
-        sa.Column("verification_sealed", sa.LargeBinary()),
-        sa.Column("origins", sa.Text(), nullable=False),
-        sa.Column("base_url", sa.Text()),
-        sa.Column("parameters", sa.Text(), nullable=False),
-        sa.Column("retention_seconds", sa.Float()),
-        sa.Column("poll_seconds", sa.Text()),
-        sa.Column("fetch_max_in_flight", sa.Integer(), nullable=False),
-        sa.Column("fetch_rate_per_second", sa.Float()),
-        sa.Column("untracked", sa.Text(), nullable=False),
-        sa.Column("metadata", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("previous_valid_until", sa.BigInteger()),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.Column("deleted_at", sa.BigInteger()),
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "name", "provider"),
+        *_columns(sa.LargeBinary(), "credentials_sealed", "verification_sealed", nullable=True),
+        *_columns(sa.Text(), "origins"),
+        *_columns(sa.Text(), "base_url", nullable=True),
+        *_columns(sa.Text(), "parameters"),
+        *_columns(sa.Float(), "retention_seconds", nullable=True),
+        *_columns(sa.Text(), "poll_seconds", nullable=True),
+        *_columns(sa.Integer(), "fetch_max_in_flight"),
+        *_columns(sa.Float(), "fetch_rate_per_second", nullable=True),
+        *_columns(sa.Text(), "untracked", "metadata", "status"),
+        *_columns(sa.Integer(), "generation"),
+        *_columns(sa.BigInteger(), "previous_valid_until", nullable=True),
+        *_columns(sa.BigInteger(), "created_at", "updated_at"),
+        *_columns(sa.BigInteger(), "deleted_at", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
     )
     op.create_index("uq_webhooks_name", "webhooks", ["name"], unique=True, **_where("deleted_at IS NULL"))
@@ -82,66 +88,40 @@ def _webhooks() -> None:
 def _subscriptions() -> None:
     op.create_table(
         "subscriptions",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("url", sa.Text()),
-        sa.Column("webhook_ids", sa.Text()),
-        sa.Column("event_types", sa.Text()),
-        sa.Column("filter", sa.Text()),
-        sa.Column("format", sa.Text(), nullable=False),
-        sa.Column("headers_sealed", sa.LargeBinary()),
-        sa.Column("secrets_sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("previous_secret_until", sa.BigInteger()),
-        sa.Column("max_in_flight", sa.Integer(), nullable=False),
-        sa.Column("rate_per_second", sa.Float()),
-        sa.Column("metadata", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("status_reason", sa.Text()),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.Column("deleted_at", sa.BigInteger()),
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "name", "kind"),
+        *_columns(sa.Text(), "url", "webhook_ids", "event_types", "filter", nullable=True),
+        *_columns(sa.Text(), "format"),
+        *_columns(sa.LargeBinary(), "headers_sealed", nullable=True),
+        *_columns(sa.LargeBinary(), "secrets_sealed"),
+        *_columns(sa.BigInteger(), "previous_secret_until", nullable=True),
+        *_columns(sa.Integer(), "max_in_flight"),
+        *_columns(sa.Float(), "rate_per_second", nullable=True),
+        *_columns(sa.Text(), "metadata", "status"),
+        *_columns(sa.Text(), "status_reason", nullable=True),
+        *_columns(sa.BigInteger(), "created_at", "updated_at"),
+        *_columns(sa.BigInteger(), "deleted_at", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_subscriptions"),
     )
     op.create_index("uq_subscriptions_name", "subscriptions", ["name"], unique=True, **_where("deleted_at IS NULL"))
 
 
-def _api_keys() -> None:
-    op.create_table(
-        "api_keys",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_used_at", sa.BigInteger()),
-        sa.Column("expires_at", sa.BigInteger()),
-        sa.Column("revoked_at", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
-    )
-    op.create_index("uq_api_keys_sha256", "api_keys", ["sha256"], unique=True)
-
-
 def _notifications() -> None:
     op.create_table(
         "notifications",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("webhook_id", sa.String(40), nullable=False),
-        sa.Column("job_id", sa.String(40)),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text()),
-        sa.Column("dedupe_key", sa.LargeBinary()),
-        sa.Column("method", sa.Text(), nullable=False),
-        sa.Column("suffix", sa.Text(), nullable=False),
-        sa.Column("query", sa.Text(), nullable=False),
-        sa.Column("content_type", sa.Text()),
-        sa.Column("headers", sa.Text(), nullable=False),
-        sa.Column("headers_sealed", sa.LargeBinary()),
-        sa.Column("body", sa.LargeBinary()),
-        sa.Column("body_sealed", sa.Boolean(), nullable=False, server_default=sa.text("false")),
-        sa.Column("body_size", sa.Integer(), nullable=False),
-        sa.Column("payload_id", sa.String(40)),
-        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.String(40), "id", "webhook_id"),
+        *_columns(sa.String(40), "job_id", nullable=True),
+        *_columns(sa.Text(), "status"),
+        *_columns(sa.Text(), "reason", nullable=True),
+        *_columns(sa.LargeBinary(), "dedupe_key", nullable=True),
+        *_columns(sa.Text(), "method", "suffix", "query"),
+        *_columns(sa.Text(), "content_type", nullable=True),
+        *_columns(sa.Text(), "headers"),
+        *_columns(sa.LargeBinary(), "headers_sealed", "body", nullable=True),
+        *_columns(sa.Boolean(), "body_sealed", server_default=sa.text("false")),
+        *_columns(sa.Integer(), "body_size"),
+        *_columns(sa.String(40), "payload_id", nullable=True),
+        *_columns(sa.BigInteger(), "received_at"),
         sa.PrimaryKeyConstraint("id", name="pk_notifications"),
     )
     op.create_index("ix_notifications_job", "notifications", ["job_id"], **_where("job_id IS NOT NULL"))
@@ -153,27 +133,19 @@ def _notifications() -> None:
 def _jobs() -> None:
     op.create_table(
         "jobs",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("webhook_id", sa.String(40), nullable=False),
-        sa.Column("provider_job_id", sa.Text()),
-        sa.Column("response_url", sa.Text()),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("provider_status", sa.Text()),
-        sa.Column("metadata", sa.Text(), nullable=False),
-        sa.Column("deadline", sa.BigInteger(), nullable=False),
-        sa.Column("give_up_at", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("notified_at", sa.BigInteger()),
-        sa.Column("completed_at", sa.BigInteger()),
-        sa.Column("result_id", sa.String(40)),
-        sa.Column("inline_notification_id", sa.String(40)),
-        sa.Column("tracked", sa.Boolean(), nullable=False, server_default=sa.text("false")),
-        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("step", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("due_at", sa.BigInteger()),
-        sa.Column("lease_until", sa.BigInteger()),
-        sa.Column("claims", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("last_error", sa.Text()),
+        *_columns(sa.String(40), "id", "webhook_id"),
+        *_columns(sa.Text(), "provider_job_id", "response_url", nullable=True),
+        *_columns(sa.Text(), "status"),
+        *_columns(sa.Text(), "provider_status", nullable=True),
+        *_columns(sa.Text(), "metadata"),
+        *_columns(sa.BigInteger(), "deadline", "give_up_at", "created_at"),
+        *_columns(sa.BigInteger(), "notified_at", "completed_at", nullable=True),
+        *_columns(sa.String(40), "result_id", "inline_notification_id", nullable=True),
+        *_columns(sa.Boolean(), "tracked", server_default=sa.text("false")),
+        *_columns(sa.Integer(), "attempts", "step", server_default="0"),
+        *_columns(sa.BigInteger(), "due_at", "lease_until", nullable=True),
+        *_columns(sa.Integer(), "claims", server_default="0"),
+        *_columns(sa.Text(), "last_error", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         **HOT,
     )
@@ -187,77 +159,65 @@ def _jobs() -> None:
     op.create_index("ix_jobs_webhook", "jobs", ["webhook_id", "id"])
 
 
-def _job_keys() -> None:
+def _job_keys_and_payloads() -> None:
     op.create_table(
         "job_keys",
-        sa.Column("webhook_id", sa.String(40), nullable=False),
-        sa.Column("kind", sa.String(4), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.String(40), nullable=False),
+        *_columns(sa.String(40), "webhook_id"),
+        *_columns(sa.String(4), "kind"),
+        *_columns(sa.Text(), "value"),
+        *_columns(sa.String(40), "job_id"),
         sa.PrimaryKeyConstraint("webhook_id", "kind", "value", name="pk_job_keys"),
     )
     op.create_index("ix_job_keys_job", "job_keys", ["job_id"])
+    op.create_table(
+        "payload_chunks",
+        *_columns(sa.String(40), "payload_id"),
+        *_columns(sa.Integer(), "seq"),
+        *_columns(sa.LargeBinary(), "data"),
+        sa.PrimaryKeyConstraint("payload_id", "seq", name="pk_payload_chunks"),
+    )
+    op.create_table(
+        "spills",
+        *_columns(sa.String(40), "payload_id"),
+        *_columns(sa.BigInteger(), "created_at"),
+        sa.PrimaryKeyConstraint("payload_id", name="pk_spills"),
+    )
 
 
 def _results() -> None:
     op.create_table(
         "results",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("job_id", sa.String(40), nullable=False),
-        sa.Column("webhook_id", sa.String(40), nullable=False),
-        sa.Column("provider_job_id", sa.Text()),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("error", sa.Text()),
-        sa.Column("partial", sa.Boolean(), nullable=False, server_default=sa.text("false")),
-        sa.Column("metadata", sa.Text(), nullable=False),
-        sa.Column("content_type", sa.Text()),
-        sa.Column("size_bytes", sa.Integer()),
-        sa.Column("sha256", sa.Text()),
-        sa.Column("payload_id", sa.String(40)),
-        sa.Column("fetched_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.String(40), "id", "job_id", "webhook_id"),
+        *_columns(sa.Text(), "provider_job_id", nullable=True),
+        *_columns(sa.Text(), "status"),
+        *_columns(sa.Text(), "error", nullable=True),
+        *_columns(sa.Boolean(), "partial", server_default=sa.text("false")),
+        *_columns(sa.Text(), "metadata"),
+        *_columns(sa.Text(), "content_type", nullable=True),
+        *_columns(sa.Integer(), "size_bytes", nullable=True),
+        *_columns(sa.Text(), "sha256", nullable=True),
+        *_columns(sa.String(40), "payload_id", nullable=True),
+        *_columns(sa.BigInteger(), "fetched_at"),
         sa.PrimaryKeyConstraint("id", name="pk_results"),
     )
     op.create_index("ix_results_job", "results", ["job_id"])
     op.create_index("ix_results_webhook", "results", ["webhook_id", "id"])
 
 
-def _payload_chunks() -> None:
-    op.create_table(
-        "payload_chunks",
-        sa.Column("payload_id", sa.String(40), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("payload_id", "seq", name="pk_payload_chunks"),
-    )
-
-
-def _spills() -> None:
-    op.create_table(
-        "spills",
-        sa.Column("payload_id", sa.String(40), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("payload_id", name="pk_spills"),
-    )
-
-
 def _deliveries() -> None:
     op.create_table(
         "deliveries",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("result_id", sa.String(40), nullable=False),
-        sa.Column("subscription_id", sa.String(40), nullable=False),
-        sa.Column("replay_id", sa.String(40), nullable=False, server_default=""),
-        sa.Column("message_id", sa.String(40), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("budget_from", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("settled_at", sa.BigInteger()),
-        sa.Column("http_status", sa.Integer()),
-        sa.Column("due_at", sa.BigInteger()),
-        sa.Column("lease_until", sa.BigInteger()),
-        sa.Column("claims", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("last_error", sa.Text()),
+        *_columns(sa.String(40), "id", "result_id", "subscription_id"),
+        *_columns(sa.String(40), "replay_id", server_default=""),
+        *_columns(sa.String(40), "message_id"),
+        *_columns(sa.Text(), "status"),
+        *_columns(sa.Integer(), "attempts", "budget_from", server_default="0"),
+        *_columns(sa.BigInteger(), "created_at"),
+        *_columns(sa.BigInteger(), "settled_at", nullable=True),
+        *_columns(sa.Integer(), "http_status", nullable=True),
+        *_columns(sa.BigInteger(), "due_at", "lease_until", nullable=True),
+        *_columns(sa.Integer(), "claims", server_default="0"),
+        *_columns(sa.Text(), "last_error", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         **HOT,
     )
@@ -282,15 +242,14 @@ def _deliveries() -> None:
 def _attempts() -> None:
     op.create_table(
         "attempts",
-        sa.Column("owner_id", sa.String(40), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("trigger", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("duration_ms", sa.Integer(), nullable=False),
-        sa.Column("http_status", sa.Integer()),
-        sa.Column("error_code", sa.Text()),
-        sa.Column("response_excerpt", sa.Text()),
+        *_columns(sa.String(40), "owner_id"),
+        *_columns(sa.Integer(), "number"),
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "trigger"),
+        *_columns(sa.BigInteger(), "started_at"),
+        *_columns(sa.Integer(), "duration_ms"),
+        *_columns(sa.Integer(), "http_status", nullable=True),
+        *_columns(sa.Text(), "error_code", "response_excerpt", nullable=True),
         sa.PrimaryKeyConstraint("owner_id", "number", name="pk_attempts"),
     )
 
@@ -298,49 +257,40 @@ def _attempts() -> None:
 def _replays() -> None:
     op.create_table(
         "replays",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("filter", sa.Text(), nullable=False),
-        sa.Column("subscription_ids", sa.Text()),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("new_message_id", sa.Boolean(), nullable=False),
-        sa.Column("rate_per_second", sa.Float()),
-        sa.Column("cursor", sa.String(40)),
-        sa.Column("upper_id", sa.String(40), nullable=False),
-        sa.Column("total", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("planned", sa.Boolean(), nullable=False, server_default=sa.text("false")),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "status", "filter"),
+        *_columns(sa.Text(), "subscription_ids", nullable=True),
+        *_columns(sa.Text(), "mode"),
+        *_columns(sa.Boolean(), "new_message_id"),
+        *_columns(sa.Float(), "rate_per_second", nullable=True),
+        *_columns(sa.String(40), "cursor", nullable=True),
+        *_columns(sa.String(40), "upper_id"),
+        *_columns(sa.Integer(), "total", server_default="0"),
+        *_columns(sa.Boolean(), "planned", server_default=sa.text("false")),
+        *_columns(sa.BigInteger(), "created_at"),
         sa.PrimaryKeyConstraint("id", name="pk_replays"),
     )
 
 
-def _nodes() -> None:
+def _bookkeeping() -> None:
     op.create_table(
         "nodes",
-        sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.String(40), "id"),
+        *_columns(sa.Text(), "role"),
+        *_columns(sa.BigInteger(), "started_at", "seen_at"),
         sa.PrimaryKeyConstraint("id", name="pk_nodes"),
     )
-
-
-def _idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("fingerprint", sa.Text(), nullable=False),
-        sa.Column("status", sa.Integer()),
-        sa.Column("response_sealed", sa.LargeBinary()),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.Text(), "key", "fingerprint"),
+        *_columns(sa.Integer(), "status", nullable=True),
+        *_columns(sa.LargeBinary(), "response_sealed", nullable=True),
+        *_columns(sa.BigInteger(), "created_at"),
         sa.PrimaryKeyConstraint("key", name="pk_idempotency_keys"),
     )
-
-
-def _sealing_keys() -> None:
     op.create_table(
         "sealing_keys",
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("first_used_at", sa.BigInteger(), nullable=False),
+        *_columns(sa.Text(), "key_id"),
+        *_columns(sa.BigInteger(), "first_used_at"),
         sa.PrimaryKeyConstraint("key_id", name="pk_sealing_keys"),
     )

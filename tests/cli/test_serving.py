@@ -1,0 +1,88 @@
+"""The command line around a real relay, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+KEYS = {"RELAY_SECRET_KEYS": "s" * 40, "RELAY_ADMIN_KEY": "a" * 40}
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def _serving() -> Iterator[subprocess.Popen[str]]:
+    """`relay serve` with this process's environment, from its ready line on."""
+    process = subprocess.Popen([sys.executable, "-m", "relay", "serve"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("ready  http://127.0.0.1:"), line
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A data directory and a port of this test's own."""
+    monkeypatch.setenv("RELAY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RELAY_PORT", _free_port())
+
+
+def test_a_fresh_directory_serves_and_is_managed_without_any_setting(run: Run) -> None:
+    with _serving() as process:
+        made = run("webhook", "create", "first", "--provider", "netnut", "--credential", "username=u", "--credential",
+                   "password=p", "--json")  # fmt: skip
+        assert made.exit_code == 0, made.output
+        assert "/in/" in json.loads(made.stdout)["callback_url"]
+        assert "first" in run("webhook", "list").stdout
+        assert "first" in run("webhook", "show", "first").stdout
+        assert run("webhook", "create", "first", "--provider", "netnut").exit_code in (2, 5)
+        assert run("db", "check").exit_code == 0
+        assert run("webhook", "delete", "first", "--yes").exit_code == 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_second_relay_on_the_same_file_is_refused() -> None:
+    with _serving():
+        second = subprocess.run(
+            [sys.executable, "-m", "relay", "serve"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "RELAY_PORT": _free_port()},
+        )
+    assert second.returncode == 1
+    assert "another" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_on_postgresql_serving_waits_for_the_upgrade(
+    run: Run, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**KEYS, "RELAY_DATABASE_URL": postgres_url}.items():
+        monkeypatch.setenv(name, value)
+    early = subprocess.run([sys.executable, "-m", "relay", "serve"], capture_output=True, text=True, timeout=30)
+    assert early.returncode == 1
+    assert "run `relay db upgrade`" in early.stderr
+    assert run("db", "upgrade").exit_code == 0
+    with _serving():
+        assert run("key", "list").exit_code == 0

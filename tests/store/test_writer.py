@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import StaticPool
+
+from relay.errors import Conflict, StoreFull, StoreUnavailable
+from relay.store.database import Database
+from relay.store.writer import BATCH_ITEMS, Operation, Writer
+from tests.support.store import make_numbers, numbers, put_number, put_numbers
+
+T = TypeVar("T")
+
+PUT = Operation("put", put_numbers)
+
+
+class Gated:
+    """Transactions on a database in memory whose COMMIT waits for the test's word."""
+
+    def __init__(self) -> None:
+        self._engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
+        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        with self._engine.begin() as connection:
+            make_numbers(connection)
+        self.commits = 0
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
+        self.failure: BaseException | None = None
+
+    async def __call__(self, fn: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            outcome = fn(connection)
+            await self.may_commit.wait()
+            if self.failure is not None:
+                raise self.failure
+        self.commits += 1
+        return outcome
+
+    def numbers(self) -> list[int]:
+        with self._engine.begin() as connection:
+            return numbers(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@pytest.fixture
+def gated() -> Gated:
+    return Gated()
+
+
+async def _turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_caller_is_answered_only_after_commit(gated: Gated) -> None:
+    writer = Writer(gated)
+    gated.may_commit.clear()
+    written = asyncio.ensure_future(writer.write(partial(put_number, number=1)))
+    submitted = asyncio.ensure_future(writer.submit(PUT, 2))
+    await _turns()
+    assert not written.done() and not submitted.done()
+    gated.may_commit.set()
+    assert await written == 1
+    assert await submitted == 20
+    await writer.close()
+    gated.close()
+
+
+async def test_what_was_answered_is_there_for_another_connection(database: Database) -> None:
+    await database.write(make_numbers)
+
+    async def write_and_look(number: int) -> bool:
+        await database.submit(PUT, number)
+        return number in await database.read(numbers)
+
+    assert all(await asyncio.gather(*(write_and_look(number) for number in range(100))))
+
+
+async def test_many_writes_share_few_transactions(gated: Gated) -> None:
+    writer = Writer(gated)
+    gated.may_commit.clear()
+    first = asyncio.ensure_future(writer.submit(PUT, 0))
+    await _turns()
+    rest = [asyncio.ensure_future(writer.submit(PUT, number)) for number in range(1, BATCH_ITEMS + 2)]
+    gated.may_commit.set()
+    assert await asyncio.gather(first, *rest) == [number * 10 for number in range(BATCH_ITEMS + 2)]
+    assert gated.commits == 3  # the lone first, a full batch, and the one that did not fit
+    await writer.close()
+    gated.close()
+
+
+async def test_equal_writes_are_handed_over_together(gated: Gated) -> None:
+    sizes: list[int] = []
+
+    def apply(connection: Connection, items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        return put_numbers(connection, items)
+
+    writer, operation = Writer(gated), Operation("counted", apply)
+    await asyncio.gather(*(writer.submit(operation, number) for number in range(50)))
+    assert sizes == [50]
+    await writer.close()
+    gated.close()
+
+
+async def test_one_failing_function_sinks_no_neighbour(database: Database) -> None:
+    await database.write(make_numbers)
+
+    def fail_after_writing(connection: Connection) -> None:
+        put_number(connection, 666)
+        raise Conflict("name")
+
+    writes = [database.write(partial(put_number, number=number)) for number in range(20)]
+    outcomes = await asyncio.gather(*writes, database.write(fail_after_writing), return_exceptions=True)
+    assert outcomes[:-1] == list(range(20))
+    assert isinstance(outcomes[-1], Conflict)
+    assert await database.read(numbers) == list(range(20))
+
+
+async def test_a_statement_that_fails_inside_a_batch_sinks_no_neighbour(database: Database) -> None:
+    await database.write(make_numbers)
+    await database.write(partial(put_number, number=5))
+    outcomes = await asyncio.gather(
+        *(database.write(partial(put_number, number=number)) for number in range(10)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes].count(IntegrityError) == 1
+    assert isinstance(outcomes[5], IntegrityError)
+    assert await database.read(numbers) == list(range(10))
+
+
+async def test_one_failing_item_of_an_operation_is_isolated(database: Database) -> None:
+    await database.write(make_numbers)
+    await database.write(partial(put_number, number=5))
+    outcomes = await asyncio.gather(*(database.submit(PUT, number) for number in range(10)), return_exceptions=True)
+    assert isinstance(outcomes[5], IntegrityError)
+    assert [outcome for outcome in outcomes if not isinstance(outcome, IntegrityError)] == [
+        number * 10 for number in range(10) if number != 5
+    ]
+    assert await database.read(numbers) == list(range(10))
+
+
+async def test_an_item_that_another_node_beat_is_tried_again_and_sees(gated: Gated) -> None:
+    tries: list[int] = []
+
+    def find_or_put(connection: Connection, items: list[int]) -> list[str]:
+        tries.append(len(items))
+        if len(tries) == 1:
+            raise IntegrityError("INSERT", {}, Exception("taken by another node just now"))
+        return ["found" for _ in items]
+
+    writer = Writer(gated)
+    assert await writer.submit(Operation("find_or_put", find_or_put), 1) == "found"
+    assert tries == [1, 1]
+    await writer.close()
+    gated.close()
+
+
+async def test_an_item_that_can_never_be_inserted_is_not_tried_for_ever(gated: Gated) -> None:
+    writer = Writer(gated)
+    await writer.submit(PUT, 1)
+    with pytest.raises(IntegrityError):
+        await writer.submit(PUT, 1)
+    assert await writer.submit(PUT, 2) == 20
+    await writer.close()
+    gated.close()
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("gone"), StoreFull("full")])
+async def test_an_absent_database_is_told_to_all(gated: Gated, failure: StoreUnavailable) -> None:
+    writer = Writer(gated)
+    gated.failure = failure
+    calls = [writer.submit(PUT, 1), writer.write(partial(put_number, number=2)), writer.submit(PUT, 3)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert outcomes == [failure] * 3
+    assert gated.commits == 0 and gated.numbers() == []
+    gated.failure = None
+    assert await writer.submit(PUT, 1) == 10
+    await writer.close()
+    gated.close()
+
+
+async def test_the_write_of_a_cancelled_caller_stands(gated: Gated) -> None:
+    writer = Writer(gated)
+    gated.may_commit.clear()
+    impatient = asyncio.ensure_future(writer.submit(PUT, 1))
+    patient = asyncio.ensure_future(writer.submit(PUT, 2))
+    await _turns()
+    impatient.cancel()
+    await _turns()
+    gated.may_commit.set()
+    assert await patient == 20
+    assert impatient.cancelled()
+    assert gated.numbers() == [1, 2]
+    await writer.close()
+    gated.close()
+
+
+async def test_close_writes_what_is_queued_and_then_takes_nothing_more(gated: Gated) -> None:
+    writer = Writer(gated)
+    gated.may_commit.clear()
+    queued = [asyncio.ensure_future(writer.submit(PUT, number)) for number in range(BATCH_ITEMS * 2)]
+    await _turns()
+    closing = asyncio.ensure_future(writer.close())
+    await _turns()
+    assert not closing.done()
+    with pytest.raises(StoreUnavailable):
+        await writer.submit(PUT, 999)
+    gated.may_commit.set()
+    await closing
+    assert all(call.done() for call in queued)
+    assert gated.numbers() == list(range(BATCH_ITEMS * 2))
+    gated.close()
+
+
+async def test_an_operation_that_answers_too_few_is_not_believed(gated: Gated) -> None:
+    def forgetful(connection: Connection, items: list[int]) -> list[int]:
+        put_numbers(connection, items)
+        return []
+
+    writer = Writer(gated)
+    with pytest.raises(AssertionError):
+        await writer.submit(Operation("forgetful", forgetful), 1)
+    assert gated.numbers() == []
+    assert await writer.submit(PUT, 2) == 20
+    await writer.close()
+    gated.close()
+
+
+async def test_a_transaction_that_the_database_undid_is_never_reported_as_written(sqlite_database: Database) -> None:
+    """What SQLite does on a full disk: the whole transaction goes, and each later statement commits by itself."""
+    database = sqlite_database
+    await database.write(make_numbers)
+
+    def undone(connection: Connection) -> None:
+        connection.connection.rollback()
+        raise RuntimeError("the disk is full")
+
+    calls = [
+        database.write(partial(put_number, number=1)),
+        database.write(undone),
+        database.write(partial(put_number, number=2)),
+    ]
+    first, failed, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(failed, Exception)
+    there = await database.read(numbers)
+    assert [number for number, outcome in ((1, first), (2, last)) if outcome == number] == there
+
+
+async def test_a_swallowed_rollback_is_found_before_commit(sqlite_database: Database) -> None:
+    def swallow(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE t (x)"))
+        connection.connection.rollback()
+
+    with pytest.raises(StoreUnavailable):
+        await sqlite_database.write(swallow)

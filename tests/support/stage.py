@@ -1,0 +1,312 @@
+"""The pipeline on a real store, with the world outside as plain functions and time moved by hand.
+
+    stage = await Stage.open(url)
+    webhook = await stage.add_webhook()
+    await stage.receive(webhook, {"response_url": URL})
+    await stage.work_until_idle()
+
+`work_until_idle` drives the two schedulers by their `run_once`; `supervise` and `elapse` run everything that Relay
+runs, as it runs, while time passes. Neither sleeps: the only real waiting is for the database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from relay.app.hands import DeliverHands, FetchHands, Platform, deliver_hands, fetch_hands
+from relay.clock import Instant
+from relay.model import (
+    SUBSCRIPTION,
+    WEBHOOK,
+    Attempt,
+    Delivery,
+    Job,
+    Notification,
+    Result,
+    Secret,
+    Subscription,
+    Webhook,
+    new_id,
+)
+from relay.pipeline.bindings import Bindings
+from relay.pipeline.deliver import Deliverer
+from relay.pipeline.fanout import Fanout
+from relay.pipeline.fetch import Fetcher, FetchLimits
+from relay.pipeline.floor import Floor
+from relay.pipeline.gate import OriginGate
+from relay.pipeline.payloads import Payloads
+from relay.pipeline.receive import Answer, Inbound, Receiver, TurnedAway
+from relay.pipeline.replay import Replayer
+from relay.pipeline.track import Tracker
+from relay.pipeline.watch import Watch
+from relay.providers.loader import load_profiles
+from relay.signing.tokens import CallbackTokens, PayloadLinks
+from relay.signing.vault import Vault
+from relay.store import attempts, deliveries, jobs, notifications, results, schema, subscriptions, webhooks
+from relay.store.configuration import ConfigurationCache
+from relay.store.database import open_database
+from relay.store.queue import QueueTable, due, next_due_at
+from relay.workers.supervisor import Supervisor
+from tests.support.doors import PlainProvider, PlainSubscribers
+from tests.support.quiet import CountedDatabase, QuietClock
+from tests.support.store import DELIVERY_QUEUE, JOB_QUEUE, a_subscription, a_webhook, rows_of
+
+ORIGIN = "https://provider.example"
+URL = f"{ORIGIN}/results/1"
+KEYS = (Secret("k" * 40),)
+PUBLIC_URL = "https://relay.example"
+SCHEDULE = (0.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 10800.0, 28800.0, 43200.0, 86400.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a stage is made with."""
+
+    providers_dir: Path | None = None
+    fetch_slots: int = 64
+    delivery_slots: int = 256
+    max_result_bytes: int = 32 * 1024 * 1024
+    schedule: tuple[float, ...] = SCHEDULE
+    lease_seconds: float = 30.0
+    give_up_seconds: float = 72 * 3600.0
+
+
+DEFAULT_PLAN = Plan()
+
+
+class Stage:
+    """Every stage of the pipeline with its hands, as the composition root puts them together."""
+
+    def __init__(self, database: CountedDatabase, clock: QuietClock, plan: Plan) -> None:
+        self.database, self.clock, self.plan = database, clock, plan
+        self.vault, self.tokens, self.links = Vault(KEYS), CallbackTokens(KEYS), PayloadLinks(KEYS)
+        self.configuration = ConfigurationCache(database, self.vault.unseal, self._changed)
+        self.floor = Floor(
+            clock=clock,
+            database=database,
+            configuration=self.configuration,
+            bindings=Bindings(load_profiles(plan.providers_dir)),
+            payloads=Payloads(database, clock),
+            seal=self.vault.seal,
+            unseal=self.vault.unseal,
+            lease_seconds=plan.lease_seconds,
+            give_up_seconds=plan.give_up_seconds,
+        )
+        self.provider, self.subscribers = PlainProvider(), PlainSubscribers(clock)
+        self.gate = OriginGate(clock, self._origin_of)
+        self.workers = 1
+        self.may_take = True
+        self.watch = Watch()
+        self._put_together()
+
+    def _put_together(self) -> None:
+        floor, plan = self.floor, self.plan
+        platform = Platform(self.database, self.configuration, self.clock, plan.lease_seconds, lambda: self.workers)
+        self.deliverer = Deliverer(
+            floor, self.subscribers, self._payload_url, schedule=plan.schedule, timeout_seconds=30.0
+        )
+        self.delivering: DeliverHands = deliver_hands(
+            platform, self.deliverer.run, slots=plan.delivery_slots, max_seconds=30.0
+        )
+        fanout = Fanout(self.clock, self.delivering, plan.lease_seconds)
+        limits = FetchLimits(120.0, plan.max_result_bytes)
+        self.fetcher = Fetcher(floor, self.provider, self.gate, fanout, self.deliverer, limits)
+        self.fetching: FetchHands = fetch_hands(
+            platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0
+        )
+        self.receiver = Receiver(floor, self.tokens, self.fetching, lambda: self.may_take)
+        self.tracker = Tracker(floor, self.fetching, self.watch)
+        self.replayer = Replayer(floor, self.delivering)
+        self.supervisor = Supervisor(self.clock)
+
+    @classmethod
+    async def open(cls, url: str, plan: Plan = DEFAULT_PLAN) -> Stage:
+        """On a database whose schema is current."""
+        clock, database = QuietClock(), CountedDatabase(await open_database(url))
+        clock.database = database
+        stage = cls(database, clock, plan)
+        await stage.configuration.refresh()
+        return stage
+
+    async def close(self) -> None:
+        """Stop whatever runs, let go of the database."""
+        await self.supervisor.stop()
+        for hands in (self.fetching, self.delivering):
+            await hands.crew.drain(0)
+        await self.database.close()
+
+    async def another(self) -> Stage:
+        """A second process on the same database, at the same time."""
+        stage = Stage(self.database, self.clock, self.plan)
+        await stage.configuration.refresh()
+        return stage
+
+    async def _fetch(self, job: Job) -> None:
+        await self.fetcher.run(job)
+        self.watch.settled(job.id)
+
+    def _changed(self) -> None:
+        self.fetching.hint()
+        self.delivering.hint()
+
+    def _payload_url(self, result_id: str) -> str:
+        token = self.links.mint(result_id, Instant(self.clock.now() + 7 * 86_400_000))
+        return f"{PUBLIC_URL}/v1/results/{result_id}/payload?token={token}"
+
+    def _origin_of(self, webhook_id: str) -> str:
+        webhook = self.configuration.current.webhooks.get(webhook_id)
+        binding = None if webhook is None else self.floor.bindings.of(webhook)
+        return webhook_id if binding is None else binding.origin
+
+    # --- what is registered ---
+
+    async def add_webhook(self, **changes: Any) -> Webhook:
+        """An active NetNut webhook whose results are at ORIGIN, unless said otherwise."""
+        webhook_id = new_id(WEBHOOK, self.clock.now())
+        webhook = a_webhook(**{"id": webhook_id, "name": webhook_id, **changes})
+        await self.database.write(partial(webhooks.insert, webhook=webhook, seal=self.vault.seal))
+        await self.configuration.refresh()
+        return self.configuration.current.webhooks[webhook.id]
+
+    async def change_webhook(self, webhook: Webhook, *, refresh: bool = True, **changes: Any) -> Webhook:
+        """As a PATCH would; with `refresh=False` as if by another node, whose news have not come yet."""
+        changed = replace(webhook, updated_at=self.clock.now(), **changes)
+        await self.database.write(partial(webhooks.update, webhook=changed, seal=self.vault.seal))
+        if refresh:
+            await self.configuration.refresh()
+        return changed
+
+    async def add_subscription(self, *, refresh: bool = True, **changes: Any) -> Subscription:
+        """An active one for everything, unless said otherwise."""
+        row_id = new_id(SUBSCRIPTION, self.clock.now())
+        subscription = a_subscription(**{"id": row_id, "name": row_id, **changes})
+        await self.database.write(partial(subscriptions.insert, subscription=subscription, seal=self.vault.seal))
+        if refresh:
+            await self.configuration.refresh()
+        return subscription
+
+    async def change_subscription(self, subscription: Subscription, **changes: Any) -> Subscription:
+        """As a PATCH would."""
+        changed = replace(subscription, updated_at=self.clock.now(), **changes)
+        await self.database.write(partial(subscriptions.update, subscription=changed, seal=self.vault.seal))
+        await self.configuration.refresh()
+        return changed
+
+    # --- what happens ---
+
+    async def receive(
+        self,
+        webhook: Webhook,
+        body: object,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+        suffix: str = "",
+        query: str = "",
+    ) -> Answer | TurnedAway:
+        """One call to the callback URL. `body`: bytes as they are, anything else as JSON."""
+        shown = self.tokens.mint(webhook.id, webhook.generation) if token is None else token
+        admitted = await self.receiver.admit(shown, method)
+        if isinstance(admitted, TurnedAway):
+            return admitted
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        inbound = Inbound(method, suffix, query, given, content, self.clock.now())
+        return await self.receiver.receive(admitted, inbound)
+
+    async def accept(self, webhook: Webhook, body: object, **options: Any) -> Answer:
+        """One call that is answered 200."""
+        answer = await self.receive(webhook, body, **options)
+        assert isinstance(answer, Answer) and answer.http_status == 200, answer
+        return answer
+
+    async def work_until_idle(self) -> None:
+        """Have everything done that can be done now. What hangs in the world outside goes on hanging."""
+        while True:
+            await self.database.quiet()
+            started = 0
+            for hands in (self.fetching, self.delivering):
+                hands.hint()
+                started += await hands.scheduler.run_once()
+            if not started:
+                await self.database.quiet()
+                return
+
+    async def work_through(self, seconds: float) -> None:
+        """Pass this much time, from one due moment to the next, and do what is due."""
+        target = Instant(self.clock.now() + round(seconds * 1000))
+        while True:
+            await self.work_until_idle()
+            coming = [at for queue in (JOB_QUEUE, DELIVERY_QUEUE) if (at := await self._next_due(queue)) is not None]
+            waits = [at for at in coming if at <= target]
+            if not waits:
+                break
+            self.clock.advance((min(waits) - self.clock.now()) / 1000)
+        self.clock.advance((target - self.clock.now()) / 1000)
+        await self.work_until_idle()
+
+    async def _next_due(self, queue: QueueTable) -> Instant | None:
+        """The next due moment; what is due and held back (a breaker, a pace) is looked at every second."""
+        now = self.clock.now()
+        coming = await self.database.read(partial(next_due_at, queue=queue, now=now))
+        waiting = await self.database.read(partial(due, queue=queue, now=now, limit=1))
+        soon = Instant(now + 1000)
+        return soon if waiting and (coming is None or coming > soon) else coming
+
+    def supervise(self) -> None:
+        """Start what `relay serve` starts for the two stages; then `elapse`."""
+        for hands in (self.fetching, self.delivering):
+            hands.supervise(self.supervisor)
+
+    async def elapse(self, seconds: float) -> None:
+        """Time passes: every sleeper wakes at its own moment, and everything that follows is done before the next."""
+        await self.clock.elapse(seconds)
+
+    # --- what is there ---
+
+    async def job(self, job_id: str | None) -> Job:
+        """A job that is there."""
+        assert job_id is not None
+        found = await self.database.read(partial(jobs.get, id=job_id))
+        assert found is not None
+        return found
+
+    async def the_job(self) -> Job:
+        """The only job."""
+        [row] = await rows_of(self.database, schema.jobs)
+        return await self.job(row["id"])
+
+    async def notification(self, notification_id: str | None) -> Notification:
+        """A notification that is there."""
+        assert notification_id is not None
+        found = await self.database.read(partial(notifications.get, id=notification_id))
+        assert found is not None
+        return found
+
+    async def result(self, job_id: str | None) -> Result:
+        """The newest result of a job."""
+        assert job_id is not None
+        found = await self.database.read(partial(results.latest_of_job, job_id=job_id))
+        assert found is not None
+        return found
+
+    async def payload(self, result: Result) -> bytes:
+        """The bytes of a result."""
+        assert result.payload_id is not None
+        return await self.floor.payloads.read(result.payload_id)
+
+    async def deliveries(self) -> list[Delivery]:
+        """All of them, oldest first."""
+        rows = await rows_of(self.database, schema.deliveries)
+        found = [await self.database.read(partial(deliveries.get, id=row["id"])) for row in rows]
+        return [delivery for delivery in found if delivery is not None]
+
+    async def attempts(self, owner_id: str) -> list[Attempt]:
+        """Of a job or a delivery, oldest first."""
+        return await self.database.read(partial(attempts.of, owner_id=owner_id))

@@ -1,0 +1,76 @@
+"""Fixtures for whoever needs a stage: import them into a conftest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import ExistingPostgres, in_thread
+from tests.support.stage import DEFAULT_PLAN, Plan, Stage
+from tests.support.store import empty_postgres, migrate_in_thread, postgres_copy, sqlite_copy
+
+Opening = Callable[[Plan], Awaitable[Stage]]
+
+
+@pytest.fixture(scope="session")
+def stage_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("stage") / "relay.db"
+    migrate_in_thread(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def stage_postgres(postgres_server: ExistingPostgres) -> Iterator[str]:
+    """One migrated PostgreSQL database for all stages, emptied before each."""
+    url = postgres_copy(postgres_server)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def sqlite_stage_url(stage_template: Path, tmp_path: Path) -> str:
+    """A migrated SQLite database."""
+    return sqlite_copy(stage_template, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stage_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        url: str = request.getfixturevalue("sqlite_stage_url")
+        return url
+    url = request.getfixturevalue("stage_postgres")
+    in_thread(lambda: asyncio.run(empty_postgres(url)))
+    return url
+
+
+@pytest.fixture
+async def open_stage(stage_url: str) -> AsyncIterator[Opening]:
+    """Open the stage of this test with a plan of its own."""
+    opened: list[Stage] = []
+
+    async def opening(plan: Plan) -> Stage:
+        opened.append(await Stage.open(stage_url, plan))
+        return opened[-1]
+
+    yield opening
+    for stage in opened:
+        await stage.close()
+
+
+@pytest.fixture
+async def stage(open_stage: Opening) -> Stage:
+    """A stage with nothing registered."""
+    return await open_stage(DEFAULT_PLAN)
+
+
+@pytest.fixture
+async def sqlite_stage(sqlite_stage_url: str) -> AsyncIterator[Stage]:
+    """For what does not depend on the database."""
+    opened = await Stage.open(sqlite_stage_url)
+    yield opened
+    await opened.close()

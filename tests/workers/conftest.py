@@ -1,0 +1,11 @@
+"""Stages for this room."""
+
+from tests.support.stage_fixtures import (  # noqa: F401
+    open_stage,
+    sqlite_stage,
+    sqlite_stage_url,
+    stage,
+    stage_postgres,
+    stage_template,
+    stage_url,
+)
