@@ -35,8 +35,11 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
     if text is not None:
         return text
     try:
+        made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _publish(path, make())
+        for directory in made:  # a directory is on stable storage only once the one above it is synced
+            _sync(directory.parent)
     except OSError as error:
         raise SettingError(
             f"{path} cannot be written ({_reason(error)}); give a directory that Relay may write in RELAY_DATA_DIR"
@@ -57,11 +60,15 @@ def _publish(path: Path, text: str) -> None:
             return
     finally:
         os.unlink(temporary)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import socket
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Final, Protocol, TextIO
 
 import aiohttp
+import structlog
 
-from relay import logs
 from relay.clock import Clock, SystemClock
 from relay.demo.act import Act, Cast
 from relay.demo.api import Api, DemoFailed
@@ -31,7 +32,6 @@ from relay.demo.timeline import Timeline
 from relay.errors import RelayError
 from relay.model import Secret
 from relay.settings import Settings
-from relay.web.server import new_event_loop
 
 FAVOURITE_PORT: Final = 8000
 ACT_SECONDS: Final = 30.0
@@ -148,6 +148,9 @@ def main() -> int:
     from relay.app import Relay
 
     # The timeline tells what happens; the log would tell it again between its lines.
-    logs.configure(format="console", level="warning", clock=SystemClock())
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    with asyncio.Runner() as runner:
         return runner.run(_until_interrupted(Relay, Look(sys.stdout, color=sys.stdout.isatty())))

@@ -12,10 +12,29 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, exc
 
 SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 LOOKUP_MOST: Final = 256
+
+
+def raw(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Run a statement of the driver's own on a connection, and fetch what it gives.
+
+    SQLAlchemy's way costs fifty microseconds more, which in a small batch is most of the batch.
+    Raises the same sqlalchemy.exc errors.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall()) if cursor.description else []
+    except connection.dialect.loaded_dbapi.Error as error:
+        base = connection.dialect.loaded_dbapi.Error
+        raise exc.DBAPIError.instance(
+            statement, None, error, base, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    finally:
+        cursor.close()
 
 
 @lru_cache(maxsize=256)
@@ -36,7 +55,7 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
     """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows."""
     for part in _parts(rows):
         statement = insert_statement(connection.dialect.name, table, columns, len(part))
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+        raw(connection, statement, tuple(chain.from_iterable(part)))
 
 
 def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
@@ -65,7 +84,7 @@ def lookup(
         room = 1 << (len(part) - 1).bit_length()
         statement = lookup_statement(connection.dialect.name, table, columns, key, tuple(equal), room)
         padded = (*equal.values(), *part, *part[-1:] * (room - len(part)))
-        found += [tuple(row) for row in connection.exec_driver_sql(statement, padded)]
+        found += raw(connection, statement, padded)
     return found
 
 

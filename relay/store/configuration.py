@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from relay.model import ApiKey, Subscription, SubscriptionStatus, Webhook
 from relay.store import keys, subscriptions, webhooks
+from relay.store.bulk import raw
 from relay.store.database import Database
 from relay.store.schema import config
 
@@ -41,10 +42,10 @@ class Configuration:
 
 def current_version(connection: Connection) -> int:
     """The version in the database, as this transaction sees it."""
-    return int(connection.execute(_VERSION).scalar_one())
+    return int(raw(connection, _VERSION)[0][0])
 
 
-_VERSION = select(config.c.version)
+_VERSION = "SELECT version FROM config"
 
 
 def bump(connection: Connection) -> None:

@@ -3,7 +3,7 @@
 Both run the same query functions, plain functions over a SQLAlchemy `Connection`. What differs is how they get one:
 
     SQLite      one writer connection on a thread of its own, which also checkpoints (no second connection ever does:
-                that closes the WAL-reset hole of SQLite < 3.51.3); readers are read-only aiosqlite connections
+                that closes the WAL-reset hole of SQLite < 3.51.3); readers are read-only connections on threads
     PostgreSQL  asyncpg; a batch takes a connection from the pool
 
 Nothing outside this folder sees SQLAlchemy.
@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-import aiosqlite
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from relay.errors import SettingError, StoreUnavailable
+from relay.store.bulk import raw
 from relay.store.failures import LostRace, is_fatal, transaction_stands, translate
 from relay.store.lock import FileLock
 from relay.store.urls import DatabaseUrl
@@ -121,6 +121,7 @@ class SqliteBackend:
         self._broken = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-writer")
         self._writer = _sqlite_writer(path)
+        self._reading = ThreadPoolExecutor(max_workers=SQLITE_READERS, thread_name_prefix="relay-reader")
         self._readers = _sqlite_readers(path)
 
     async def transact(self, fn: Callable[[Connection], T]) -> T:
@@ -142,11 +143,20 @@ class SqliteBackend:
             _raise_translated(error)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
-        return await _run_async(self._readers, fn)
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, fn)
+
+    def _read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            with self._readers.begin() as connection:
+                return fn(connection)
+        except Exception as error:
+            _raise_translated(error)
 
     async def close(self) -> None:
-        await self._readers.dispose()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.dispose)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reading, self._readers.dispose)
+        await loop.run_in_executor(self._thread, self._writer.dispose)
+        self._reading.shutdown()
         self._thread.shutdown()
         self._lock.release()
 
@@ -166,35 +176,33 @@ def _sqlite_writer(path: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        raw(connection, "BEGIN IMMEDIATE")
 
     return engine
 
 
-def _sqlite_readers(path: str) -> AsyncEngine:
-    async def dial() -> aiosqlite.Connection:
-        return await aiosqlite.connect(f"{uri}?mode=ro", uri=True, timeout=5, isolation_level=None)
+def _sqlite_readers(path: str) -> Engine:
+    def dial() -> sqlite3.Connection:
+        return sqlite3.connect(f"{uri}?mode=ro", uri=True, check_same_thread=False, timeout=5, isolation_level=None)
 
     uri = Path(path).as_uri()
-    engine = create_async_engine(
-        "sqlite+aiosqlite://",
-        async_creator=dial,
-        poolclass=AsyncAdaptedQueuePool,
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=dial,
+        poolclass=QueuePool,
         pool_size=SQLITE_READERS,
         max_overflow=0,
         hide_parameters=True,
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in READER_PRAGMAS:
-            cursor.execute(pragma)
-        cursor.close()
+            connection.execute(pragma)
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")  # plain: a reader never takes the write lock
+        raw(connection, "BEGIN")  # plain: a reader never takes the write lock
 
     return engine
 

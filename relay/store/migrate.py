@@ -6,6 +6,7 @@ nothing, and two processes that upgrade at once both succeed: the second finds n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -158,11 +159,22 @@ def _is_missing(path: Path) -> bool:
 
 
 def _create_file(path: Path) -> None:
+    made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
+        for directory in made:  # a directory is on stable storage only once the one above it is synced
+            _sync(directory.parent)
     except OSError as error:
         raise StoreUnavailable(f"cannot create the database file {path}: {error.strerror}") from error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -34,14 +34,22 @@ class File:
 
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Write] = field(default_factory=list)
+    synced: int = 0  # how many writes are in `durable`
     position: int = 0
     is_directory: bool = False
 
-    def sync(self, count: int) -> None:
-        """The first `count` pending writes are on the disk now."""
+    @property
+    def written(self) -> int:
+        """How many writes there were."""
+        return self.synced + len(self.pending)
+
+    def sync(self, until: int) -> None:
+        """The first `until` writes are on the disk now."""
+        count = max(0, until - self.synced)
         for write in self.pending[:count]:
             _apply(self.durable, write)
         del self.pending[:count]
+        self.synced += count
 
     def after_a_cut(self, chance: random.Random) -> bytes:
         """The content that one power cut leaves."""
@@ -100,8 +108,8 @@ class Disk:
                 found.pending.append(Write(call.numbers[0], None))
         elif call.name in SYNCS and self._is_ours(call.path):
             file = self.names.get(call.path)
-            count = 0 if file is None else len(file.pending)
-            self._syncing[call] = (count, {path: len(steps) for path, steps in self.renamed.items()})
+            written = 0 if file is None else file.written
+            self._syncing[call] = (written, {path: len(steps) for path, steps in self.renamed.items()})
 
     def ended(self, call: Call) -> None:
         """A call is over: what it promised holds from now on."""
@@ -177,12 +185,12 @@ class Disk:
         self.renamed.setdefault(path, []).append(file)
 
     def _synced(self, call: Call) -> None:
-        count, steps = self._syncing.pop(call, (0, {}))
+        written, steps = self._syncing.pop(call, (0, {}))
         if call.result != 0:
             return
         file = self.names.get(call.path)
         if file is not None:
-            file.sync(count)
+            file.sync(written)
         for path, done in steps.items():
             if str(PurePosixPath(path).parent) == call.path:
                 self._entries_synced(path, done)

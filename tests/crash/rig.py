@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import psutil
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -31,9 +32,12 @@ class CrashError(Exception):
 class Program:
     """One process and whatever it starts."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str], *, traced: bool = False
+    ) -> None:
         self.name = name
         self.log = log
+        self._traced = traced  # then our child is strace, and the process meant is the child of that
         self._from = log.stat().st_size if log.exists() else 0  # a log goes on where the last process left it
         self.started = time.monotonic()
         with log.open("ab") as output:
@@ -71,23 +75,34 @@ class Program:
         return time.monotonic() - self.started
 
     def signal(self, number: signal.Signals) -> None:
-        """To the process and all that it started."""
+        """To the process and all that it started; a tracer is left to write down what it saw."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+            if self._traced:
+                for child in psutil.Process(self.process.pid).children():
+                    child.send_signal(number)
+            else:
+                os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, at once."""
         self.signal(signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
 
+    def end(self) -> None:
+        """Whatever is left of it is gone afterwards."""
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(STOP_SECONDS)
+
     def stop(self, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM; the exit code. Raises CrashError when it does not end in time."""
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             said = self.said()
-            self.kill()
+            self.end()
             raise CrashError(f"{self.name} did not end within {seconds} s: {said[-3000:]}") from None
 
 
@@ -168,5 +183,4 @@ def ended(*programs: Program) -> Iterator[None]:
         yield
     finally:
         for program in programs:
-            if program.is_running:
-                program.kill()
+            program.end()

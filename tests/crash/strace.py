@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FILES: Final = (
+CALLS: Final = (
     "openat,creat,pwrite64,pwritev,write,writev,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,renameat,renameat2,"
-    "link,linkat,mkdir,mkdirat"
+    "link,linkat,mkdir,mkdirat,sendto,sendmsg"
 )
-SOCKETS: Final = "read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg"
 LONGEST_STRING: Final = 4 * 1024 * 1024
 
 _LINE: Final = re.compile(rb"^(\d+) +(\w+)\((.*)$", re.DOTALL)
@@ -82,14 +81,19 @@ def _plain(escaped: bytes) -> str:
     return (_bytes(escaped) if escaped.startswith(b"\\x") else escaped).decode("utf-8", "replace")
 
 
+def escaped(text: str) -> bytes:
+    """How strace writes this text."""
+    return b"".join(b"\\x%02x" % byte for byte in text.encode())
+
+
 def is_there() -> bool:
     """Whether this machine has strace."""
     return shutil.which("strace") is not None
 
 
-def command(output: Path, calls: str) -> list[str]:
+def command(output: Path) -> list[str]:
     """What stands before a command so that its calls are written to `output`."""
-    return ["strace", "-f", "-y", "-xx", "-s", str(LONGEST_STRING), "-e", f"trace={calls}", "-e", "signal=none",
+    return ["strace", "-f", "-y", "-xx", "-s", str(LONGEST_STRING), "-e", f"trace={CALLS}", "-e", "signal=none",
             "-o", str(output)]  # fmt: skip
 
 

@@ -113,11 +113,11 @@ class World(contextlib.AbstractContextManager["World"]):
         *arguments: str,
         port: int | None = None,
         without: Sequence[str] = (),
-        wrapper: Sequence[str] = (),
+        tracer: Sequence[str] = (),
     ) -> Program:
         """Start one; `serve` unless something else is said. It ends with this world at the latest."""
-        command = [*wrapper, *relay_command(*(arguments or ("serve",)), without=without)]
-        program = Program(name, command, self.home / f"{name}.log", self.env(port))
+        command = [*tracer, *relay_command(*(arguments or ("serve",)), without=without)]
+        program = Program(name, command, self.home / f"{name}.log", self.env(port), traced=bool(tracer))
         self._stack.enter_context(rig.ended(program))
         return program
 

@@ -12,14 +12,14 @@ runs, as it runs, while time passes. Neither sleeps: the only real waiting is fo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from relay.app.hands import DeliverHands, FetchHands, Platform, deliver_hands, fetch_hands
-from relay.clock import Instant
+from relay.clock import Clock, Instant
 from relay.model import (
     SUBSCRIPTION,
     WEBHOOK,
@@ -74,6 +74,8 @@ class Plan:
     schedule: tuple[float, ...] = SCHEDULE
     lease_seconds: float = 30.0
     give_up_seconds: float = 72 * 3600.0
+    gate: Callable[[Clock, Callable[[str], str]], OriginGate] = OriginGate
+    fetch_hands: Callable[..., FetchHands] = fetch_hands
 
 
 DEFAULT_PLAN = Plan()
@@ -98,7 +100,7 @@ class Stage:
             give_up_seconds=plan.give_up_seconds,
         )
         self.provider, self.subscribers = PlainProvider(), PlainSubscribers(clock)
-        self.gate = OriginGate(clock, self._origin_of)
+        self.gate = plan.gate(clock, self._origin_of)
         self.workers = 1
         self.may_take = True
         self.watch = Watch()
@@ -116,7 +118,7 @@ class Stage:
         fanout = Fanout(self.clock, self.delivering, plan.lease_seconds)
         limits = FetchLimits(120.0, plan.max_result_bytes)
         self.fetcher = Fetcher(floor, self.provider, self.gate, fanout, self.deliverer, limits)
-        self.fetching: FetchHands = fetch_hands(
+        self.fetching = plan.fetch_hands(
             platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0
         )
         self.receiver = Receiver(floor, self.tokens, self.fetching, lambda: self.may_take)

@@ -18,7 +18,7 @@ _WHOLE = [post(), post(b"hello", version="1.0"), b"OPTIONS * HTTP/1.1\r\n\r\n", 
 _PIECES = st.sampled_from([*[f"{x}\r\n".encode() for x in _LINES], *[x.encode("latin-1") for x in _STARTS], *_WHOLE])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.one_of(_PIECES, st.binary(max_size=20)), max_size=12).map(b"".join), max_size=3))
 async def test_no_garbage_is_answered_with_a_500_or_with_silence(edge: Edge, writes: list[bytes]) -> None:
     if not edge.running:

@@ -6,6 +6,8 @@ import asyncio
 import resource
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -25,6 +27,16 @@ def answering(text: bytes) -> Site:
         await send({"type": "http.response.body", "body": body})
 
     return Site(app=app, port=0)
+
+
+@asynccontextmanager
+async def running(*sites: Site) -> AsyncIterator[Server]:
+    server = Server(sites, SystemClock())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 async def ask(port: int, headers: str = "") -> bytes:
@@ -114,11 +126,9 @@ async def test_two_sites_serve_two_applications_until_told_to_stop() -> None:
 async def test_a_socket_that_is_bound_already_is_used() -> None:
     bound = socket.create_server(("127.0.0.1", 0))
     site = Site(app=answering(b"here").app, bound=bound)
-    server = Server([site], SystemClock())
-    await server.start()
-    assert server.ports == (bound.getsockname()[1],)
-    assert await ask(server.ports[0]) == b"here127.0.0.1"
-    await server.stop()
+    async with running(site) as server:
+        assert server.ports == (bound.getsockname()[1],)
+        assert await ask(server.ports[0]) == b"here127.0.0.1"
 
 
 async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
@@ -135,10 +145,8 @@ async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_open() ->
 async def test_forwarded_addresses_are_believed_from_configured_proxies_only() -> None:
     app = answering(b"").app
     for trusted, expected in (((), b"127.0.0.1"), (("127.0.0.1",), b"203.0.113.9"), (("10.0.0.1",), b"127.0.0.1")):
-        server = Server([Site(app=app, port=0, trusted_proxies=trusted)], SystemClock())
-        await server.start()
-        assert await ask(server.ports[0], "x-forwarded-for: 203.0.113.9\r\n") == expected
-        await server.stop()
+        async with running(Site(app=app, port=0, trusted_proxies=trusted)) as server:
+            assert await ask(server.ports[0], "x-forwarded-for: 203.0.113.9\r\n") == expected
 
 
 async def test_answers_say_the_date_and_not_what_serves_them(edge: Edge) -> None:
