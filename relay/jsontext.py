@@ -158,7 +158,7 @@ class _Node:
     def __init__(self) -> None:
         self.wanted = False
         self.children: dict[str | int, _Node] = {}
-        self.parsers: dict[int, tuple[msgspec.json.Decoder[Any], tuple[tuple[str, str | int], ...]]] = {}
+        self.parsers: dict[int, tuple[msgspec.json.Decoder[Any], tuple[tuple[int, str | int], ...]]] = {}
 
     @classmethod
     def tree(cls, paths: Iterable[Steps]) -> _Node:
@@ -181,15 +181,18 @@ class _Node:
         indexes = [step for step in self.children if isinstance(step, int)]
         if names or not indexes:
             rename = {f"f{number}": name for number, name in enumerate(names)}
-            self.parsers[ord("{")] = _parser(len(names), rename), tuple(rename.items())
+            self.parsers[ord("{")] = _parser(len(names), rename), tuple(enumerate(names))
         if indexes:
-            fields = tuple((f"f{index}", index) for index in indexes)
-            self.parsers[ord("[")] = _parser(max(indexes) + 1, None), fields
+            places = tuple((index, index) for index in indexes)
+            self.parsers[ord("[")] = _parser(max(indexes) + 1, None), places
+
+
+_ABSENT: Final = msgspec.Raw()
 
 
 def _parser(count: int, rename: dict[str, str] | None) -> msgspec.json.Decoder[Any]:
     """A parser that keeps `count` members (by name, or the first ones of a list) as raw text and skips the others."""
-    fields = [(f"f{number}", msgspec.Raw, msgspec.Raw()) for number in range(count)]
+    fields = [(f"f{number}", msgspec.Raw, _ABSENT) for number in range(count)]
     return msgspec.json.Decoder(msgspec.defstruct("Level", fields, rename=rename, array_like=rename is None, gc=False))
 
 
@@ -203,10 +206,9 @@ def _parsed_level(node: _Node, view: memoryview) -> Mapping[str | int, memoryvie
     if first not in node.parsers:
         _ANYTHING.decode(view)
         return {}
-    parser, fields = node.parsers[first]
-    level = parser.decode(view)
-    raws = ((step, getattr(level, name)) for name, step in fields)
-    return {step: memoryview(raw) for step, raw in raws if len(memoryview(raw))}
+    parser, places = node.parsers[first]
+    level = msgspec.structs.astuple(parser.decode(view))
+    return {step: memoryview(level[place]) for place, step in places if level[place] is not _ABSENT}
 
 
 def _walked_level(node: _Node, view: memoryview) -> Mapping[str | int, memoryview]:

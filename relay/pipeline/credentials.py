@@ -27,9 +27,12 @@ class Credentials:
     async def judge(self, webhook: Webhook, verdict: Verdict) -> None:
         """What the answer says of the credentials that were shown."""
         if verdict.kind == "rejected_credentials":
-            current = self._floor.configuration.current.webhooks.get(webhook.id)
-            if current is None or current.credentials == webhook.credentials:  # else there are new ones already
+            current = (await self._floor.configuration.refresh()).webhooks.get(webhook.id)
+            if current is None or current.credentials == webhook.credentials:
                 await self._reject(webhook)
+            else:  # there are new ones already, perhaps from another node: what was refused is asked with them
+                now = self._floor.clock.now()
+                await self._floor.database.write(partial(make_all_due, webhook_id=webhook.id, now=now))
         elif webhook.status is WebhookStatus.CREDENTIALS_REJECTED and verdict.kind in AUTHENTICATED:
             await self._accept(webhook)
 

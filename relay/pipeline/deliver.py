@@ -90,6 +90,9 @@ class Deliverer:
     async def run(self, work: DeliveryWork) -> None:
         """Make one attempt of a claimed delivery and settle it."""
         subscription = self._floor.configuration.current.subscriptions.get(work.delivery.subscription_id)
+        if subscription is None:  # made by another node a moment ago
+            configuration = await self._floor.configuration.refresh()
+            subscription = configuration.subscriptions.get(work.delivery.subscription_id)
         if subscription is None or subscription.deleted_at is not None or subscription.url is None:
             await self._set_aside(work, DeliveryStatus.CANCELLED, "subscription_deleted")
         elif subscription.status is not SubscriptionStatus.ACTIVE:
@@ -143,7 +146,7 @@ class Deliverer:
             budget_from=delivery.budget_from,
             disable_subscription=subscription.id if step.disable_subscription else None,
         )
-        settled = await self._floor.database.submit(SETTLE_DELIVERY, settlement)
+        settled = await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
         if step.disable_subscription:
             await self._floor.configuration.refresh()
         log.info(
@@ -170,7 +173,7 @@ class Deliverer:
             attempt=None,
             last_error=reason,
         )
-        await self._floor.database.submit(SETTLE_DELIVERY, settlement)
+        await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
 
     # --- what is sent ---
 
@@ -206,6 +209,8 @@ class Deliverer:
             return None
         kept = self._bodies.get(result)
         if kept is None:
+            if result.webhook_id not in self._floor.configuration.current.webhooks:  # its name goes into the envelope
+                await self._floor.configuration.refresh()
             kept = await self._load(result)
             self._bodies.keep(result, kept)
         return result.job_id, kept
@@ -215,6 +220,10 @@ class Deliverer:
         if result.payload_id is not None and (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES:
             payload = await self._floor.payloads.read(result.payload_id)
         return self.envelope(result, payload)
+
+    def keep(self, result: Result, body: bytes) -> None:
+        """Remember an envelope: its deliveries are about to be made."""
+        self._bodies.keep(result, body)
 
     def envelope(self, result: Result, payload: bytes | None) -> bytes:
         """The body for subscriptions of format `envelope`. `payload` may be left out where it is too large."""

@@ -6,7 +6,7 @@ subscription has a free slot here is inserted already claimed, so that it can go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -77,16 +77,11 @@ class Plan:
     def claimed(self) -> list[Delivery]:
         return [delivery for delivery in self.deliveries if delivery.claims]
 
-    def start(self, job_id: str, body: Callable[[], bytes | None]) -> None:
+    def start(self, job_id: str, body: bytes | None) -> None:
         """They are in the database: send those that are claimed, say that the others are due."""
         claimed = self.claimed
-        try:
-            shared = body() if claimed else None
-        except BaseException:
-            self.release()  # their leases run out, and the deliver stage finds them
-            raise
         for delivery in claimed:
-            self.hands.start(DeliveryWork(delivery, job_id, shared))
+            self.hands.start(DeliveryWork(delivery, job_id, body))
         if len(claimed) < len(self.deliveries):
             self.hands.hint()
 

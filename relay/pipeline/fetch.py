@@ -94,6 +94,8 @@ class Fetcher:
 
     async def _work(self, job: Job) -> None:
         webhook = self._floor.configuration.current.webhooks.get(job.webhook_id)
+        if webhook is None:  # made by another node a moment ago
+            webhook = (await self._floor.configuration.refresh()).webhooks.get(job.webhook_id)
         binding = None if webhook is None else self._floor.bindings.of(webhook)
         now = self._floor.clock.now()
         if binding is None:
@@ -242,12 +244,13 @@ class Fetcher:
                 learnt_keys=_learnt(job, conclusion.provider_job_id),
             )
             try:
+                body = self._envelope(result, asked) if plan.deliveries else None
                 settled = await self._floor.database.submit(SETTLE_FETCH, settlement)
             except BaseException:
                 plan.release()
                 raise
             if settled is Settled.DONE:
-                plan.start(job.id, lambda: self._envelope(result, asked))  # noqa: B023 - called before the next round
+                plan.start(job.id, body)
                 return
             plan.release()
             if settled is Settled.LOST:
@@ -256,10 +259,11 @@ class Fetcher:
                 return
             await self._floor.configuration.refresh(seen=configuration.version)
 
-    def _envelope(self, result: Result, asked: Asked) -> bytes | None:
-        if result.payload_id is not None and asked.whole is None:
-            return self._deliverer.envelope(result, None)
-        return self._deliverer.envelope(result, asked.whole if result.payload_id is not None else None)
+    def _envelope(self, result: Result, asked: Asked) -> bytes:
+        """What goes out, made while the payload is at hand, for those deliveries too that have to wait for a slot."""
+        body = self._deliverer.envelope(result, None if result.payload_id is None else asked.whole)
+        self._deliverer.keep(result, body)
+        return body
 
 
 def result_url(job: Job, binding: Binding) -> str | None:

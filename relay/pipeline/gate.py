@@ -1,8 +1,9 @@
 """How hard a provider may be asked: a breaker and a pace per origin, shared by all webhooks that fetch from it.
 
 The breaker opens after failures in a row, lets one probe through now and then, and once that succeeds the pace climbs
-from one call a second, doubling, until the provider throttles. From then on it is kept just below that: it falls
-sharply at each 429 and grows slowly between them. An origin that never throttles has no pace at all.
+from one call a second, doubling, until the provider throttles. From then on it is kept just below that: it falls at
+each 429 and grows between them, slowly at first and faster the longer all goes well. An origin that never throttles
+has no pace at all.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 RAMP_FROM: Final = 1.0  # calls a second
 UNPACED: Final = 500.0  # a climbing pace that gets here is no longer kept
-FALL: Final = 0.85
-GROWTH: Final = 0.02  # a second
+FALL: Final = 0.9
+STEEPEST_FALL: Final = 0.5
+GROWTH_PER_CALL: Final = 0.002  # that went well: few of them are spent on finding the limit again
+GROWTH_PER_SECOND: Final = 0.01
+FASTER_SECONDS: Final = 20.0  # without a fall add as much growth again
 SLOWEST: Final = 0.2
 THROTTLE_PAUSE_SECONDS: Final = 0.5
 LONGEST_THROTTLE_PAUSE_SECONDS: Final = 30.0
@@ -163,7 +167,8 @@ class OriginGate:
         origin.fell_at = now
         origin.climbing = False
         reached = origin.pace if origin.pace is not None else self._measured(origin, now)
-        self._set_pace(origin, max(reached * FALL, SLOWEST), now)
+        fall = max(FALL**origin.throttles, STEEPEST_FALL)  # nothing went well since the last one: further down
+        self._set_pace(origin, max(reached * fall, SLOWEST), now)
 
     def _went_well(self, origin: _Origin, now: float) -> None:
         origin.throttles = 0
@@ -172,12 +177,15 @@ class OriginGate:
             if len(origin.recent) > 4096:
                 del origin.recent[:2048]
             return
-        # each of `pace` calls a second adds its share: doubling every second while climbing, a few per cent after
-        origin.pace += 1.0 if origin.climbing else GROWTH
+        # each of `pace` calls a second adds its share: doubling every second while climbing
+        origin.pace += 1.0 if origin.climbing else self._growth(origin.pace, now - origin.fell_at)
         if origin.pace >= UNPACED:
             origin.pace = None
             origin.climbing = False
             origin.recent.clear()
+
+    def _growth(self, pace: float, since_fall: float) -> float:
+        return min(GROWTH_PER_CALL * pace, GROWTH_PER_SECOND) * (1 + since_fall / FASTER_SECONDS)
 
     def _measured(self, origin: _Origin, now: float) -> float:
         lately = [at for at in origin.recent if at > now - WINDOW_SECONDS]

@@ -11,6 +11,7 @@ from relay.clock import Instant, after, seconds_between
 
 FORCED_BEFORE_SECONDS: Final = (600.0, 300.0, 120.0, 60.0)  # the last chances before the provider may drop the result
 FORCED_JITTER_SECONDS: Final = 5.0
+LAST_SECONDS: Final = 2.0
 JITTER: Final = 0.2
 AFTER_DEADLINE_SECONDS: Final = 60.0  # the least wait once the deadline has passed
 MARGIN_SECONDS: Final = 30.0  # a Retry-After never takes the last half minute away
@@ -30,13 +31,15 @@ def next_attempt(
     if left <= 0:
         wait = max(wait, AFTER_DEADLINE_SECONDS)
     if at_least is not None:
-        asked = max(wait, at_least)
+        asked = max(wait, at_least, SHORTEST_SECONDS)
         return after(now, min(asked, max(wait, left - MARGIN_SECONDS)) if left > 0 else asked)
     for before in FORCED_BEFORE_SECONDS:
         forced = left - before - FORCED_JITTER_SECONDS * chance
         if 0 < forced < wait:
             wait = forced
             break
+    if 0 < left < wait:  # the last minute: again and again, rather than once more when it is too late
+        wait = min(wait, max(left * (0.4 + 0.2 * chance), LAST_SECONDS))
     return after(now, max(wait, SHORTEST_SECONDS))
 
 

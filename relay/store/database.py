@@ -100,6 +100,10 @@ class Database:
         """Have `item` written together with its equals of the next batch; return its outcome after COMMIT."""
         return await self._writer.submit(operation, item)
 
+    async def submit_patiently(self, operation: Operation[I, O], item: I) -> O:
+        """Like `submit`, for what nobody waits for: it goes along with the next batch, within milliseconds."""
+        return await self._writer.submit_patiently(operation, item)
+
     async def close(self) -> None:
         """Write what is queued, then let go of every connection."""
         await self._writer.close()

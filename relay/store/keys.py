@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import insert as insert_into
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy import update as update_of
 from sqlalchemy.exc import IntegrityError
 
@@ -56,12 +56,6 @@ def revoke(conn: Connection, id: str, now: Instant) -> ApiKey | None:
     if conn.execute(change.values(revoked_at=now)).rowcount:
         configuration.bump(conn)
     return get(conn, id)
-
-
-def touch(conn: Connection, id: str, now: Instant) -> None:
-    """Note that the key was used. Not a change of configuration: no process need reload for it."""
-    older = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < now)
-    conn.execute(update_of(api_keys).where(api_keys.c.id == id, older).values(last_used_at=now))
 
 
 def read(row: Row) -> ApiKey:

@@ -21,9 +21,9 @@ def spill(connection: Connection, payload_id: str, seq: int, data: bytes, now: I
 
 
 def drop(connection: Connection, payload_id: str) -> None:
-    """Forget a payload that will not be owned."""
-    connection.execute(delete(payload_chunks).where(payload_chunks.c.payload_id == payload_id))
-    connection.execute(delete(spills).where(spills.c.payload_id == payload_id))
+    """Forget a payload that will not be owned; one that has an owner already stays."""
+    if connection.execute(delete(spills).where(spills.c.payload_id == payload_id)).rowcount:
+        connection.execute(delete(payload_chunks).where(payload_chunks.c.payload_id == payload_id))
 
 
 def drop_orphans(connection: Connection, before: Instant, limit: int = 20) -> int:

@@ -6,14 +6,16 @@ claim made it. A worker that lost its lease can change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, or_, select, update
 
 from relay.clock import Instant
-from relay.store.bulk import chunks
+from relay.store.bulk import chunks, lookup
 
 Held = tuple[str, int]  # a row's id and the `claims` that our claim gave it
 
@@ -44,8 +46,10 @@ def due(connection: Connection, queue: QueueTable, now: Instant, limit: int) -> 
     return [_due(row, queue) for row in connection.execute(query)]
 
 
-def due_in_lane(connection: Connection, queue: QueueTable, lane: str, now: Instant, limit: int) -> list[Due]:
-    """The first rows of one lane in its own order. For backlogs that `due` cannot hold."""
+def due_in_lane(
+    connection: Connection, queue: QueueTable, lane: str, now: Instant, limit: int, *, later_than: Instant | None = None
+) -> list[Due]:
+    """The first rows of one lane in its own order (after `later_than`). For backlogs that `due` cannot hold."""
     columns = queue.table.c
     wanted = dict.fromkeys((columns.id, columns[queue.lane], columns[queue.order], columns.due_at))
     query = (
@@ -54,6 +58,8 @@ def due_in_lane(connection: Connection, queue: QueueTable, lane: str, now: Insta
         .order_by(columns[queue.order], columns.id)
         .limit(limit)
     )
+    if later_than is not None:
+        query = query.where(columns[queue.order] > later_than)
     return [_due(row, queue) for row in connection.execute(query)]
 
 
@@ -92,19 +98,24 @@ def claim(
     return list(connection.execute(statement).all())
 
 
-def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[str, Row[Any]]:
+def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[str, Any]:
     """The fence: those of our claims that still stand, locked until the transaction ends, with their rows.
 
     Of several claims to one row at most one stands: compare `claims` of the row where there may be several.
     """
     wanted = set(claims)
-    found: dict[str, Row[Any]] = {}
-    for part in chunks(sorted({row_id for row_id, _ in wanted}), 500):
-        query = select(table).where(table.c.id.in_(part)).order_by(table.c.id).with_for_update()
-        for row in connection.execute(query):
-            if (row.id, row.claims) in wanted:
-                found[row.id] = row
-    return found
+    columns, shape = _held_columns(table)
+    ids = sorted({row_id for row_id, _ in wanted})
+    rows = (shape(*row) for row in lookup(connection, table, columns, "id", ids, lock=True))
+    return {row.id: row for row in rows if (row.id, row.claims) in wanted}
+
+
+@lru_cache
+def _held_columns(table: Table) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    """What a settlement needs to know of a row that is still ours."""
+    names = ("id", "claims", "status", "attempts", "notified_at", "budget_from")
+    columns = tuple(name for name in names if name in table.c)
+    return columns, namedtuple("HeldRow", columns)
 
 
 def extend(connection: Connection, table: Table, claims: Collection[Held], lease_until: Instant) -> set[str]:

@@ -19,7 +19,7 @@ from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, Su
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
 from relay.store import results as result_rows
-from relay.store.bulk import chunks, insert_many
+from relay.store.bulk import Prepared, chunks, insert_many
 from relay.store.configuration import bump, current_version
 from relay.store.queue import held
 from relay.store.schema import (
@@ -118,7 +118,7 @@ def _stands(row_id: str, claims: int, ours: Rows, unsettled: set[str]) -> bool:
     return row_id in unsettled and ours[row_id].claims == claims
 
 
-_END_JOB = (
+_END_JOB: Final = Prepared(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.claims == bindparam("mine"))
     .values(
@@ -146,8 +146,8 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
         connection.execute(delete(spills).where(spills.c.payload_id.in_(part)))
     made = [delivery_rows.to_row(delivery) for _, ended in items for delivery in ended.deliveries]
     insert_many(connection, deliveries, delivery_rows.COLUMNS, made)
-    connection.execute(
-        _END_JOB,
+    _END_JOB.run(
+        connection,
         [
             {
                 "job": item.job_id,
@@ -229,7 +229,7 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             unsettled.discard(item.delivery_id)
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
-        connection.execute(_SETTLE_DELIVERY, [_delivery_values(item) for item in done])
+        _SETTLE_DELIVERY.run(connection, [_delivery_values(item) for item in done])
         made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
         insert_many(connection, attempts, attempt_rows.COLUMNS, made)
         for subscription_id in dict.fromkeys(item.disable_subscription for item in done):
@@ -240,7 +240,7 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
 
 SETTLE_DELIVERY: Final[Operation[DeliverySettlement, Settled]] = Operation("settle_delivery", settle_deliveries)
 
-_SETTLE_DELIVERY = (
+_SETTLE_DELIVERY: Final = Prepared(
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery"), deliveries.c.claims == bindparam("mine"))
     .values(

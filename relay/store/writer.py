@@ -26,6 +26,8 @@ I = TypeVar("I")  # noqa: E741 - In and Out of an operation
 O = TypeVar("O")  # noqa: E741
 
 BATCH_ITEMS = 256
+PATIENCE_SECONDS = 0.008
+PATIENT_ITEMS = 64  # more than this is a batch of its own
 RACES = 3  # how often an item is tried that another node's equal insert beat
 
 
@@ -63,6 +65,8 @@ class Writer:
     def __init__(self, transact: Transact, *, lanes: int = 1) -> None:
         self._transact = transact
         self._queue: deque[_Entry] = deque()
+        self._patient: deque[_Entry] = deque()
+        self._patience: asyncio.TimerHandle | None = None
         self._free_lanes = lanes
         self._closed = False
         self._batches: set[asyncio.Task[None]] = set()
@@ -75,13 +79,43 @@ class Writer:
         """See `Database.submit`."""
         return await self._enqueue(operation, item)  # type: ignore[no-any-return] # the future carries O
 
-    def _enqueue(self, operation: Operation[Any, Any] | None, item: Any) -> asyncio.Future[Any]:
+    async def submit_patiently(self, operation: Operation[I, O], item: I) -> O:
+        """See `Database.submit_patiently`."""
+        return await self._enqueue(operation, item, patient=True)  # type: ignore[no-any-return] # the future carries O
+
+    def _enqueue(
+        self, operation: Operation[Any, Any] | None, item: Any, *, patient: bool = False
+    ) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Entry(operation, item, future))
-        self._start_batches()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        entry = _Entry(operation, item, future)
+        if not patient:
+            self._queue.append(entry)
+            self._start_batches()
+            return future
+        self._patient.append(entry)
+        if len(self._patient) >= PATIENT_ITEMS:
+            self._end_patience()
+        elif self._patience is None:
+            self._patience = loop.call_later(PATIENCE_SECONDS, self._end_patience)
         return future
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self._patient:
+            self._queue.append(self._patient.popleft())  # the others come along
+            self._start_batches()
+
+    def _next_batch(self) -> list[_Entry]:
+        """What is urgent, and with it, since a transaction is made anyway, what could have waited."""
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
+        room = BATCH_ITEMS - len(batch)
+        batch += [self._patient.popleft() for _ in range(min(len(self._patient), room))]
+        return batch
 
     def _start_batches(self) -> None:
         while self._free_lanes and self._queue:
@@ -93,8 +127,7 @@ class Writer:
     async def _run_lane(self) -> None:
         try:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
-                await self._commit(batch)
+                await self._commit(self._next_batch())
         finally:
             self._free_lanes += 1
 
@@ -126,8 +159,10 @@ class Writer:
     async def close(self) -> None:
         """Take nothing more, and return when what was taken is written."""
         self._closed = True
+        self._end_patience()
         while self._batches:
             await asyncio.gather(*self._batches, return_exceptions=True)
+            self._end_patience()
 
 
 def _apply(batch: list[_Entry], connection: Connection) -> list[Any]:

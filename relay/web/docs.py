@@ -44,7 +44,9 @@ def _parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(name: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
-    return {"name": name, "kind": _kind(schema), "description": schema.get("description", ""), "required": required}
+    texts = [schema.get("description"), *(option.get("description") for option in schema.get("anyOf", ()))]
+    description = next((text for text in texts if text), "")
+    return {"name": name, "kind": _kind(schema), "description": description, "required": required}
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -125,7 +125,7 @@ ReplayId = Annotated[str, StringConstraints(pattern=_id_pattern(REPLAY))]
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
-    Field(description="A name of your choice, unique among those not deleted."),
+    Field(description="A name of your choice."),
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00-\x1f\x7f]*$")]
 SecretText = Annotated[

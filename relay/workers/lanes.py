@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.store.queue import Due
+
+MISSED: Final = 1 << 52  # behind every instant
 
 
 class Lanes:
@@ -46,6 +48,14 @@ class Lanes:
             self._known.discard(last[1])
         heapq.heappush(heap, (due.order, due.id))
         self._known.add(due.id)
+
+    def put_off(self, now: int) -> None:
+        """Behind all others with those whose order, a deadline, has passed: under overload the earliest deadline
+        would else always be one that is lost already, while those that can still be met are missed one by one."""
+        for heap in self._heaps.values():
+            while heap[0][0] <= now:
+                order, row_id = heap[0]
+                heapq.heapreplace(heap, (order + MISSED, row_id))
 
     def head(self, lane: str) -> int:
         """The order of the lane's first one."""

@@ -55,6 +55,7 @@ class Scheduler(Generic[W]):
         self._open_lanes = open_lanes
         self._work_of = work_of
         self._lease_seconds = lease_seconds
+        self._by_deadline = queue.order != "due_at"
         self._lanes = Lanes()
         self._taken_until: dict[str, float] = {}
         self._hinted = True
@@ -85,6 +86,8 @@ class Scheduler(Generic[W]):
             return 0
         if self._must_read():
             await self._read()
+        if self._by_deadline:
+            self._lanes.put_off(self._clock.now())
         picked = pick(self._lanes, self._policy, self._crew.reserve, CLAIM_AT_ONCE)
         return await self._claim(picked) if picked else 0
 
@@ -111,11 +114,10 @@ class Scheduler(Generic[W]):
         """More is due than was read: of each lane the first ones. What was read of these lanes is no use then:
         it has waited longest, which need not be most urgent, and would fill the lane."""
         lanes = set(self._open_lanes())
-        by_age = self._queue.order == "due_at"  # then nothing that comes in later goes first
         limits = {
             lane: READ_PER_LANE + self._crew.slots.in_lane(lane)
             for lane in lanes
-            if not by_age or self._lanes.depth(lane) < READ_PER_LANE
+            if self._by_deadline or self._lanes.depth(lane) < READ_PER_LANE  # what comes in later may go first
         }
         first = await self._database.read(partial(_due_in_lanes, queue=self._queue, limits=limits, now=now))
         return first + [item for item in oldest if item.lane not in lanes]
@@ -177,13 +179,22 @@ class Scheduler(Generic[W]):
         if not self._lanes and not self._hinted:
             now = self._clock.now()
             coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
-            if coming is not None:
-                seconds = min(seconds, (coming - now) / 1000)
+            if coming is not None and (left := (coming - now) / 1000) < seconds:
+                seconds = left
+                self._hinted = (
+                    True  # it is due when the rest is over: then it has to be read, however fresh the last read
+                )
         return max(seconds, 0.002)
 
 
 def _due_in_lanes(connection: Connection, queue: QueueTable, limits: Mapping[str, int], now: Instant) -> list[Due]:
+    """The first ones of each lane; those whose deadline has passed only where there is room left."""
     found: list[Due] = []
     for lane, limit in limits.items():
-        found += due_in_lane(connection, queue, lane, now, limit)
+        ahead = [] if queue.order == "due_at" else due_in_lane(connection, queue, lane, now, limit, later_than=now)
+        if len(ahead) < limit:
+            known = {item.id for item in ahead}
+            behind = due_in_lane(connection, queue, lane, now, limit - len(ahead))
+            ahead += [item for item in behind if item.id not in known]
+        found += ahead
     return found

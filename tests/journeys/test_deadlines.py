@@ -36,7 +36,8 @@ BACK_AT = Instant(START + 100 * MINUTE)
 OVER_AT = Instant(START + 125 * MINUTE)
 RETENTION_MINUTES = (101, 102, 104, 106, 108, 110, 114, 119)  # one webhook each, all on one origin
 TO_SPARE = 1.25
-JOBS = 10_000 if os.environ.get("RELAY_TEST_LONG") == "1" else 2_000
+JOBS = 10_000 if os.environ.get("RELAY_TEST_LONG") == "1" else 1_000
+FEW = 400  # enough to tell the policies apart
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +58,9 @@ def coming_jobs(count: int, seed: int = 7) -> list[Coming]:
         deadline = chance.uniform(101.5, 120)
         lane = chance.choice([lane for lane, kept in enumerate(RETENTION_MINUTES) if kept <= deadline])
         at = deadline - RETENTION_MINUTES[lane]
-        made.append(Coming(Instant(START + round(at * MINUTE)), number, lane, Instant(START + round(deadline * MINUTE))))
+        made.append(
+            Coming(Instant(START + round(at * MINUTE)), number, lane, Instant(START + round(deadline * MINUTE)))
+        )
     return sorted(made)
 
 
@@ -94,7 +97,9 @@ class Recovering:
         if self._tokens < 1:
             return Page(429, b"{}")
         self._tokens -= 1
-        return Page(404, b"{}") if now >= self._deadlines[number] else Page(body=b'{"response": {"number": %d}}' % number)
+        return (
+            Page(404, b"{}") if now >= self._deadlines[number] else Page(body=b'{"response": {"number": %d}}' % number)
+        )
 
 
 async def play(stage: Stage, jobs: Sequence[Coming]) -> tuple[Counter[str], Recovering]:
@@ -184,18 +189,18 @@ class NoRamp(OriginGate):
 
 @pytest.mark.usefixtures("silence")
 async def test_first_in_first_out_loses_some(fast_stage_url: str) -> None:
-    ended, _ = await _played(fast_stage_url, 500, replace(DEFAULT_PLAN, fetch_hands=first_in_first_out))
+    ended, _ = await _played(fast_stage_url, FEW, replace(DEFAULT_PLAN, fetch_hands=first_in_first_out))
     assert ended["expired"] > 20
 
 
 @pytest.mark.usefixtures("silence")
 async def test_without_the_ramp_some_are_lost(fast_stage_url: str) -> None:
-    ended, answers = await _played(fast_stage_url, 500, replace(DEFAULT_PLAN, gate=NoRamp))
+    ended, answers = await _played(fast_stage_url, FEW, replace(DEFAULT_PLAN, gate=NoRamp))
     assert ended["expired"] > 20
-    assert answers[429] > 500
+    assert answers[429] > FEW
 
 
 @pytest.mark.usefixtures("silence")
-async def test_five_hundred_jobs_lose_none_with_both(fast_stage_url: str) -> None:
-    ended, _ = await _played(fast_stage_url, 500)
-    assert ended == {"completed": 500}
+async def test_as_few_jobs_are_all_fetched_with_both(fast_stage_url: str) -> None:
+    ended, _ = await _played(fast_stage_url, FEW)
+    assert ended == {"completed": FEW}

@@ -18,7 +18,7 @@ from relay.errors import AlreadyRunning, RelayError, SettingError, StoreFull, St
 from relay.store.database import Database, open_database
 from relay.store.failures import is_fatal, translate
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
-from tests.support.store import make_numbers, numbers, postgres_copy, put_number, sqlite_copy
+from tests.support.store import make_numbers, numbers, put_number, sqlite_copy
 
 HOLD = """
 import asyncio, sys
@@ -313,11 +313,12 @@ async def test_a_transaction_that_lost_a_deadlock_is_tried_again(migrated_postgr
     await two.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
+    """One that may be killed."""
     if not find_binaries():
         pytest.skip("no PostgreSQL binaries")
-    with PostgresServer(fsync=True) as own:
+    with PostgresServer() as own:
         yield own
 
 
@@ -333,7 +334,7 @@ async def _until_written(database: Database, number: int) -> int:
 
 
 async def test_postgresql_goes_away_and_comes_back(server: PostgresServer) -> None:
-    database = await open_database(postgres_copy(server))
+    database = await open_database(server.create_database())
     await database.write(make_numbers)
     await asyncio.gather(*(database.write(partial(put_number, number=number)) for number in range(20)))
     server.kill()
@@ -349,10 +350,11 @@ async def test_postgresql_goes_away_and_comes_back(server: PostgresServer) -> No
     assert await asyncio.wait_for(database.read(numbers), 8) == list(range(22))
     server.stop()
     await asyncio.wait_for(database.close(), 10)
+    server.start()
 
 
 async def test_what_postgresql_acknowledged_survives_its_death(server: PostgresServer) -> None:
-    database = await open_database(postgres_copy(server))
+    database = await open_database(server.create_database())
     await database.write(make_numbers)
     acknowledged: set[int] = set()
     busy = asyncio.Event()

@@ -59,6 +59,14 @@ async def test_what_is_dropped_is_gone(database: Database) -> None:
     assert await count(database, payload_chunks) == await count(database, spills) == 0
 
 
+async def test_what_has_an_owner_is_not_dropped(database: Database) -> None:
+    """A worker that cannot know whether its settlement was committed may drop what it wrote."""
+    await _spill(database, "pay_1", 0, b"a")
+    await database.write(lambda c: c.execute(spills.delete()))
+    await database.write(partial(payloads.drop, payload_id="pay_1"))
+    assert await database.read(partial(results.payload, payload_id="pay_1")) == b"a"
+
+
 async def test_a_payload_that_is_being_linked_this_moment_is_not_collected(migrated_postgres_url: str) -> None:
     one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
     await _spill(one, "pay_1", 0, b"a")

@@ -26,7 +26,7 @@ from relay.demo.netnut import NetNut
 from relay.demo.sink import Sink
 from relay.model import Secret
 from relay.settings import Settings
-from tests.crash.rig import free_port
+from tests.crash.rig import Program, ended, free_port
 
 ADMIN_KEY: Final = "journey-admin-key-of-more-than-32-characters"
 SECRET_KEY: Final = "journey-secret-key-of-more-than-32-characters"
@@ -242,3 +242,27 @@ async def travelling(url: str, directory: Path, *, hurry: float = 1.0, **setting
         netnut, sink, session = await stack.enter_async_context(stand_ins(clock))
         await stack.enter_async_context(running(chosen, clock))
         yield World(session, chosen.public_url, netnut, sink)
+
+
+def process_environment(url: str, directory: Path, port: int, **more: str) -> dict[str, str]:
+    """Variables of a relay in a process of its own, on loopback with its stand-ins."""
+    return {
+        "RELAY_DATABASE_URL": url,
+        "RELAY_DATA_DIR": str(directory / "data"),
+        "RELAY_PORT": str(port),
+        "RELAY_SECRET_KEYS": SECRET_KEY,
+        "RELAY_ADMIN_KEY": ADMIN_KEY,
+        "RELAY_EGRESS_ALLOW": LOOPBACK,
+        "RELAY_PROVIDER_EGRESS_ALLOW": LOOPBACK,
+        "RELAY_SHUTDOWN_SECONDS": "2",
+    } | more
+
+
+@asynccontextmanager
+async def processes(directory: Path, **commands: tuple[list[str], Mapping[str, str]]) -> AsyncIterator[list[Program]]:
+    """Programs by name, each a command with its environment, from their ready lines on; none outlives the block."""
+    programs = [Program(name, command, directory / f"{name}.log", env) for name, (command, env) in commands.items()]
+    with ended(*programs):
+        for program in programs:
+            await asyncio.to_thread(program.await_ready)
+        yield programs

@@ -118,9 +118,7 @@ class Stage:
         fanout = Fanout(self.clock, self.delivering, plan.lease_seconds)
         limits = FetchLimits(120.0, plan.max_result_bytes)
         self.fetcher = Fetcher(floor, self.provider, self.gate, fanout, self.deliverer, limits)
-        self.fetching = plan.fetch_hands(
-            platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0
-        )
+        self.fetching = plan.fetch_hands(platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0)
         self.receiver = Receiver(floor, self.tokens, self.fetching, lambda: self.may_take)
         self.tracker = Tracker(floor, self.fetching, self.watch)
         self.replayer = Replayer(floor, self.delivering)

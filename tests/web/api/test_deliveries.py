@@ -5,17 +5,8 @@ from typing import Any
 
 from relay.model import Delivery, DeliveryStatus, JobStatus
 from tests.support.clock import FakeClock
-from tests.support.management import (
-    Management,
-    attempt,
-    delivery,
-    job,
-    put_attempt,
-    put_delivery,
-    put_job,
-    put_result,
-    result,
-)
+from tests.support.management import Management
+from tests.support.noun_rows import attempt, delivery, job, put_attempt, put_delivery, put_job, put_result, result
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from relay.pipeline.outcomes import Refused
 from relay.store import idempotency, schema, subscriptions
@@ -106,7 +107,8 @@ async def test_effect_and_answer_are_stored_together_or_not_at_all(
         raise RuntimeError("the disk went away between effect and answer")
 
     monkeypatch.setattr(idempotency, "finish", broken)
-    answer = await management.client.post("/v1/subscriptions", json=BODY, headers=ONCE)
+    with capture_logs():
+        answer = await management.client.post("/v1/subscriptions", json=BODY, headers=ONCE)
     assert answer.status_code == 500
     unseal = management.services.vault.unseal
     assert await management.database.read(lambda conn: subscriptions.load_all(conn, unseal)) == []

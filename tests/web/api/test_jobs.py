@@ -5,7 +5,8 @@ from typing import Any
 
 from relay.model import JobStatus
 from tests.support.clock import FakeClock
-from tests.support.management import Management, attempt, job, put, put_attempt, put_job
+from tests.support.management import Management
+from tests.support.noun_rows import attempt, job, put, put_attempt, put_job
 
 ORIGIN = "https://llm-scraper.netnut.io"
 

@@ -15,9 +15,8 @@ import uvicorn
 from relay.clock import Instant
 from relay.model import JobStatus
 from tests.support.clock import FakeClock
-from tests.support.management import (
-    ADMIN_KEY,
-    Management,
+from tests.support.management import ADMIN_KEY, Management
+from tests.support.noun_rows import (
     attempt,
     delivery,
     job,

@@ -10,9 +10,8 @@ from relay.clock import Instant, after
 from relay.model import JobStatus, Result
 from relay.store import deliveries, notifications
 from tests.support.clock import FakeClock
-from tests.support.management import (
-    Management,
-    client_of,
+from tests.support.management import Management, client_of
+from tests.support.noun_rows import (
     delivery,
     job,
     notification,

@@ -67,28 +67,28 @@ async def test_a_taken_name_is_a_conflict_and_is_free_again_after_the_deletion(o
     assert [item["id"] for item in (await on_both.client.get("/v1/webhooks")).json()["data"]] == [again["id"]]
 
 
-@pytest.mark.parametrize(
-    ("change", "pointer", "code"),
-    [
-        ({"provider": "nobody"}, "#/provider", "unknown_provider"),
-        ({"credentials": None}, "#/credentials/username", "missing"),
-        ({"credentials": {"username": "u", "password": "p", "api_key": "k"}}, "#/credentials/api_key", "unknown_field"),
-        ({"credentials": {"username": "a:b", "password": "p"}}, "#/credentials", "invalid_credentials"),
-        ({"parameters": {"planet": "x"}}, "#/parameters/planet", "unknown_field"),
-        ({"origins": ["https://a.example/path"]}, "#/origins/0", "url_refused"),
-        ({"base_url": "ftp://a.example"}, "#/base_url", "url_refused"),
-        ({"verification": {"key": "x"}}, "#/verification/secret", "missing"),
-        ({"poll_seconds": []}, "#/poll_seconds", "too_short"),
-        ({"fetch_max_in_flight": "8"}, "#/fetch_max_in_flight", "int_type"),
-        ({"untracked": "drop"}, "#/untracked", "literal_error"),
-        ({"name": ""}, "#/name", "string_too_short"),
-        ({"nmae": "x"}, "#/nmae", "unknown_field"),
-    ],
-)
-async def test_what_is_wrong_is_named(management: Management, change: dict[str, Any], pointer: str, code: str) -> None:
-    answer = await management.client.post("/v1/webhooks", json=webhook_body(**change))
-    assert answer.status_code == 422
-    assert (pointer, code) in [(item["pointer"], item["code"]) for item in answer.json()["errors"]]
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"provider": "nobody"}, "#/provider", "unknown_provider"),
+    ({"credentials": None}, "#/credentials/username", "missing"),
+    ({"credentials": {"username": "u", "password": "p", "api_key": "k"}}, "#/credentials/api_key", "unknown_field"),
+    ({"credentials": {"username": "a:b", "password": "p"}}, "#/credentials", "invalid_credentials"),
+    ({"parameters": {"planet": "x"}}, "#/parameters/planet", "unknown_field"),
+    ({"origins": ["https://a.example/path"]}, "#/origins/0", "url_refused"),
+    ({"base_url": "ftp://a.example"}, "#/base_url", "url_refused"),
+    ({"verification": {"key": "x"}}, "#/verification/secret", "missing"),
+    ({"poll_seconds": []}, "#/poll_seconds", "too_short"),
+    ({"fetch_max_in_flight": "8"}, "#/fetch_max_in_flight", "int_type"),
+    ({"untracked": "drop"}, "#/untracked", "literal_error"),
+    ({"name": ""}, "#/name", "string_too_short"),
+    ({"nmae": "x"}, "#/nmae", "unknown_field"),
+]
+
+
+async def test_what_is_wrong_is_named(management: Management) -> None:
+    for change, pointer, code in WRONG:
+        answer = await management.client.post("/v1/webhooks", json=webhook_body(**change))
+        assert answer.status_code == 422
+        assert (pointer, code) in [(item["pointer"], item["code"]) for item in answer.json()["errors"]]
 
 
 async def test_only_write_and_admin_keys_see_the_callback_url(management: Management) -> None:

@@ -1,0 +1,82 @@
+"""A webhook and its profile together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from relay.errors import UrlRefused
+from relay.model import Secret
+from relay.pipeline.bindings import Bindings, bind
+from relay.providers.loader import load_profiles
+from tests.support.store import a_webhook
+
+PROFILES = load_profiles(None)
+NETNUT = PROFILES["netnut"]
+
+
+def test_the_webhooks_own_origins_replace_the_profiles() -> None:
+    assert bind(a_webhook(), NETNUT).origins == {"https://provider.example"}
+    assert bind(a_webhook(origins=()), NETNUT).origins == set(NETNUT.origins)
+
+
+def test_the_base_urls_origin_is_always_allowed() -> None:
+    binding = bind(a_webhook(base_url="https://eu.provider.example:8443/v2"), NETNUT)
+    assert binding.origins == {"https://provider.example", "https://eu.provider.example:8443"}
+    assert binding.base_url == "https://eu.provider.example:8443/v2"
+
+
+def test_credentials_belong_to_the_origins_and_show_nowhere() -> None:
+    binding = bind(a_webhook(), NETNUT)
+    assert binding.authorization is not None and binding.authorization.origins == binding.origins
+    assert binding.authorization.headers["Authorization"].reveal() == "Basic dTpw"
+    assert "dTpw" not in repr(binding)
+
+
+def test_without_credentials_there_is_no_authorization() -> None:
+    assert bind(a_webhook(credentials={}), NETNUT).authorization is None
+
+
+def test_an_origin_that_is_none_is_refused() -> None:
+    with pytest.raises(UrlRefused):
+        bind(a_webhook(origins=("https://provider.example/path",)), NETNUT)
+
+
+def test_the_retention_is_the_webhooks_or_the_profiles() -> None:
+    assert bind(a_webhook(retention_seconds=60.0), NETNUT).retention_seconds == 60
+    assert bind(a_webhook(retention_seconds=None), NETNUT).retention_seconds == 7200
+
+
+def test_which_waits_apply() -> None:
+    binding = bind(a_webhook(), NETNUT)
+    own = bind(a_webhook(poll_seconds=(7.0, 9.0)), NETNUT)
+    assert binding.waits(notified=True, expects_notification=True)[:4] == (0, 1, 2, 5)
+    assert own.waits(notified=True, expects_notification=True) == binding.waits(
+        notified=True, expects_notification=True
+    )
+    assert binding.waits(notified=False, expects_notification=False) == (2, 5, 10, 15, 20, 30, 60)
+    assert sum(binding.waits(notified=False, expects_notification=True)[:2]) <= 60, "two in the first minute"
+    assert own.waits(notified=False, expects_notification=False) == (7, 9)
+
+
+def test_a_binding_is_made_once_until_the_webhook_changes() -> None:
+    bindings, webhook = Bindings(PROFILES), a_webhook()
+    first = bindings.of(webhook)
+    assert bindings.of(webhook) is first
+    changed = bindings.of(replace(webhook, retention_seconds=5.0))
+    assert changed is not None and changed.retention_seconds == 5
+
+
+def test_a_provider_that_is_not_loaded_has_no_binding() -> None:
+    assert Bindings(PROFILES).of(a_webhook(provider="gone")) is None
+    assert Bindings(PROFILES).siblings(a_webhook(provider="gone"), {}) == ()
+
+
+def test_siblings_share_provider_and_credentials() -> None:
+    mine = a_webhook()
+    same = a_webhook(id="wh_" + "1" * 32)
+    other = a_webhook(id="wh_" + "2" * 32, credentials={"username": Secret("u"), "password": Secret("other")})
+    known = {item.id: item for item in (mine, same, other)}
+    assert Bindings(PROFILES).siblings(mine, known) == (same.id,)
+    assert Bindings(PROFILES).siblings(a_webhook(credentials={}), known) == ()
