@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry
 
+from relay.app import edge, guards
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
-from relay.clock import Clock, Instant, SystemClock, after
-from relay.errors import KeyMissing, SettingError
+from relay.clock import Clock, SystemClock
 from relay.model import Job, new_id
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
@@ -35,23 +32,17 @@ from relay.settings import Settings
 from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
 from relay.signing.vault import Vault
 from relay.store import configuration as configuration_store
-from relay.store import migrate, nodes, sealing
+from relay.store import migrate, nodes
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
-from relay.web.callback import CallbackEndpoint
-from relay.web.connections import ConnectionLimits
-from relay.web.health import health_routes, metrics_route
-from relay.web.management import build_management_app
-from relay.web.server import Server, Site, connections_allowed
+from relay.web.server import Server
 from relay.web.services import Services
-from relay.web.split import Split, public_app
 from relay.workers import housekeeping
 from relay.workers.heartbeat import Heartbeat
 from relay.workers.supervisor import Duty, Supervisor
 
 log = structlog.get_logger(__name__)
 
-PAYLOAD_URL_SECONDS: Final = 7 * 86_400.0
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
 REPLAY_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 2.0
@@ -69,9 +60,8 @@ class Relay:
         self._serves = serves
         self._works = works
         self._draining = False
-        self._disk_is_low = False
+        self.disk: guards.DiskGuard | None = None
         self.supervisor = Supervisor(self.clock)
-        self.registry = CollectorRegistry()
         self.server: Server | None = None
         self.fetching: FetchHands | None = None
         self.delivering: DeliverHands | None = None
@@ -107,9 +97,9 @@ class Relay:
         self.tokens = CallbackTokens(settings.secret_keys)
         self.links = PayloadLinks(settings.secret_keys)
         self.profiles = load_profiles(settings.providers_dir)
-        await self._check_keys()
+        await guards.check_keys(self.database, self.vault, clock)
         self.configuration = ConfigurationCache(self.database, self.vault.unseal, self._configuration_changed)
-        await self._load_configuration()
+        await guards.load_configuration(self.configuration)
         self.heartbeat = Heartbeat(
             new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
         )
@@ -143,7 +133,7 @@ class Relay:
         deliverer = Deliverer(
             floor,
             self.deliveries_door,
-            self.payload_url,
+            edge.payload_urls(settings.public_url, self.links, self.clock),
             schedule=settings.delivery_schedule_seconds,
             timeout_seconds=settings.delivery_timeout_seconds,
         )
@@ -179,23 +169,6 @@ class Relay:
         await self.fetcher.run(job)
         self.watch.settled(job.id)
 
-    async def _check_keys(self) -> None:
-        used = await self.database.read(sealing.used)
-        missing = [key_id for key_id in used if not self.vault.knows(key_id)]
-        if missing:
-            raise SettingError(
-                f"RELAY_SECRET_KEYS lacks a key that stored secrets were encrypted with (key id {', '.join(missing)}): "
-                "add it after the newest one, then run `relay db rekey` to be rid of it"
-            )
-        now = self.clock.now()
-        await self.database.write(partial(sealing.use, key_id=self.vault.newest_key_id, now=now))
-
-    async def _load_configuration(self) -> None:
-        try:
-            await self.configuration.refresh()
-        except KeyMissing as error:
-            raise SettingError(f"RELAY_SECRET_KEYS: {error}") from error
-
     async def _begin(self) -> None:
         if self._works:
             await self._begin_work()
@@ -204,10 +177,12 @@ class Relay:
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
         if self.settings.is_sqlite:
-            await self._look_at_disk()
-            watch(Duty("disk", self._look_at_disk, DISK_SECONDS))
+            self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
+            await self.disk.run_once()
+            watch(Duty("disk", self.disk.run_once, DISK_SECONDS))
         if self._serves:
-            self.server = Server(self._sites(), self.clock, shutdown_seconds=self.settings.shutdown_seconds)
+            listening = edge.sites(self.settings, self.services(), self.receiver, self.components)
+            self.server = Server(listening, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
             await self.server.start()
 
     async def _begin_work(self) -> None:
@@ -221,28 +196,6 @@ class Relay:
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
-
-    def _sites(self) -> list[Site]:
-        settings = self.settings
-        limits = ConnectionLimits(
-            max_connections=connections_allowed(settings.max_connections),
-            request_seconds=settings.request_timeout_seconds,
-        )
-        self.callback = CallbackEndpoint(
-            self.receiver,
-            self.clock,
-            max_notification_bytes=settings.max_notification_bytes,
-            intake_budget_bytes=settings.intake_budget_bytes,
-        )
-        health = health_routes(self.components)
-        management = build_management_app(self.services(), [*health, metrics_route(self.registry)])
-        if settings.management_port is None:
-            return [Site(app=Split(self.callback, management), host=settings.host, port=settings.port, limits=limits)]
-        public = public_app(self.callback, [*health])
-        return [
-            Site(app=public, host=settings.host, port=settings.port, limits=limits),
-            Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
-        ]
 
     def services(self) -> Services:
         """What the management API's handlers need."""
@@ -265,19 +218,13 @@ class Relay:
             waker=self,
         )
 
-    def payload_url(self, result_id: str) -> str:
-        """A signed link to a payload, for deliveries that are too large to carry it."""
-        expires_at: Instant = after(self.clock.now(), PAYLOAD_URL_SECONDS)
-        token = self.links.mint(result_id, expires_at)
-        return f"{self.settings.public_url}/v1/results/{result_id}/payload?token={token}"
-
     async def components(self) -> Mapping[str, str | bool]:
         """The state of each part, for `/readyz`."""
         states: dict[str, str | bool] = {"serving": "draining" if self._draining else "ok"}
         await self.database.read(configuration_store.current_version)
         states["database"] = "ok"
         states["clock"] = self.heartbeat.clock_is_right or "skewed"
-        if self._disk_is_low:
+        if not self._may_take():
             states["disk"] = "low"
         return states
 
@@ -311,16 +258,8 @@ class Relay:
             if hands is not None and not self._draining:
                 hands.scheduler.paused = wrong
 
-    async def _look_at_disk(self) -> int:
-        usage = await asyncio.to_thread(shutil.disk_usage, self.settings.sqlite_path.parent)
-        low = usage.free < self.settings.free_disk_floor_bytes
-        if low != self._disk_is_low:
-            log.error("disk.low" if low else "disk.recovered", free_bytes=usage.free)
-        self._disk_is_low = low
-        return 0
-
     def _may_take(self) -> bool:
-        return not self._disk_is_low
+        return self.disk is None or not self.disk.is_low
 
     def _origin_of(self, webhook_id: str) -> str:
         webhook = self.configuration.current.webhooks.get(webhook_id)

@@ -7,10 +7,10 @@ recognise repeats by `webhook-id`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -35,10 +35,7 @@ SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
 KEPT_BODIES_BYTES: Final = 16 * 1024 * 1024
 
 
-class PayloadUrls(Protocol):
-    """Where a payload can be had that does not fit into an envelope."""
-
-    def __call__(self, result_id: str) -> str: ...
+PayloadUrls = Callable[[str], str]  # where a payload can be had that does not fit into an envelope, by result id
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 The breaker opens after failures in a row, lets one probe through now and then, and once that succeeds the pace climbs
 from one call a second, doubling, until the provider throttles. From then on it is kept just below that: it falls at
-each 429 and grows between them, slowly at first and faster the longer all goes well. An origin that never throttles
-has no pace at all.
+each 429 and grows between them, slowly up to where it fell from, faster beyond: the limit may have been another one.
+An origin that never throttles has no pace at all.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ RAMP_FROM: Final = 1.0  # calls a second
 UNPACED: Final = 500.0  # a climbing pace that gets here is no longer kept
 FALL: Final = 0.9
 STEEPEST_FALL: Final = 0.5
-GROWTH_PER_CALL: Final = 0.002  # that went well: few of them are spent on finding the limit again
-GROWTH_PER_SECOND: Final = 0.01
-FASTER_SECONDS: Final = 20.0  # without a fall add as much growth again
+CAREFUL: Final = (0.002, 0.01)  # growth per call that went well, and per second: few are spent on finding the limit
+BOLD: Final = (0.05, 0.15)  # the same where no limit is known
+BEYOND: Final = 1.05  # of where it fell from: past it, no limit is known
 SLOWEST: Final = 0.2
 THROTTLE_PAUSE_SECONDS: Final = 0.5
 LONGEST_THROTTLE_PAUSE_SECONDS: Final = 30.0
@@ -54,6 +54,7 @@ class _Origin:
     held_until: float = 0.0
     throttles: int = 0
     fell_at: float = -1e9
+    fell_from: float = 0.0  # calls a second
     recent: list[float] = field(default_factory=list)  # when calls went well, the last few seconds
 
 
@@ -167,6 +168,7 @@ class OriginGate:
         origin.fell_at = now
         origin.climbing = False
         reached = origin.pace if origin.pace is not None else self._measured(origin, now)
+        origin.fell_from = reached
         fall = max(FALL**origin.throttles, STEEPEST_FALL)  # nothing went well since the last one: further down
         self._set_pace(origin, max(reached * fall, SLOWEST), now)
 
@@ -178,14 +180,11 @@ class OriginGate:
                 del origin.recent[:2048]
             return
         # each of `pace` calls a second adds its share: doubling every second while climbing
-        origin.pace += 1.0 if origin.climbing else self._growth(origin.pace, now - origin.fell_at)
+        origin.pace += 1.0 if origin.climbing else _growth(origin.pace, origin.fell_from)
         if origin.pace >= UNPACED:
             origin.pace = None
             origin.climbing = False
             origin.recent.clear()
-
-    def _growth(self, pace: float, since_fall: float) -> float:
-        return min(GROWTH_PER_CALL * pace, GROWTH_PER_SECOND) * (1 + since_fall / FASTER_SECONDS)
 
     def _measured(self, origin: _Origin, now: float) -> float:
         lately = [at for at in origin.recent if at > now - WINDOW_SECONDS]
@@ -205,3 +204,8 @@ class OriginGate:
         if found is None:
             found = self._origins[name] = _Origin(filled_at=self._clock.monotonic())
         return found
+
+
+def _growth(pace: float, fell_from: float) -> float:
+    per_call, per_second = BOLD if pace > fell_from * BEYOND else CAREFUL
+    return min(per_call * pace, per_second)

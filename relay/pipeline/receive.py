@@ -6,51 +6,29 @@ stores it with the job it is about in one transaction. Duplicates are recognised
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
 from relay.clock import Instant, after
-from relay.errors import UrlRefused
 from relay.model import (
-    JOB,
-    NOTIFICATION,
     Job,
-    JobStatus,
     Notification,
     NotificationStatus,
     Webhook,
     WebhookStatus,
-    new_id,
 )
-from relay.outbound.urls import parse_url
-from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
-from relay.pipeline.verify import is_authenticated, verify
-from relay.providers.reading import Notice, read_notification
+from relay.pipeline.prepare import REJECTED_BODY_BYTES, Inbound, Preparer, new_notification
 from relay.signing.tokens import CallbackTokens
 from relay.store import notifications
-from relay.store.intake import ACCEPT, Accept, Accepted, Key, Stale, unique_keys
+from relay.store.intake import ACCEPT, Accept, Accepted, Stale
 from relay.store.notifications import StoredRequest
 
 RETRY_AFTER_SECONDS: Final = 5
-REJECTED_BODY_BYTES: Final = 64 * 1024
-KEPT_HEADERS: Final = frozenset(
-    (
-        "content-type",
-        "content-encoding",
-        "user-agent",
-        "date",
-        "webhook-id",
-        "webhook-timestamp",
-        "svix-id",
-        "svix-timestamp",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +49,6 @@ class TurnedAway:
 
 
 @dataclass(frozen=True, slots=True)
-class Inbound:
-    """One call to a callback URL. Header names are in lower case."""
-
-    method: str
-    suffix: str
-    query: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    received_at: Instant
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What the provider is told."""
 
@@ -92,14 +58,6 @@ class Answer:
     job_id: str | None
     reason: str | None
     retry_after: int | None = None
-
-
-Claim = Callable[[str], Instant | None]
-
-
-def never(lane: str) -> Instant | None:
-    """A claim that is never given."""
-    return None
 
 
 class FetchHands(Protocol):
@@ -126,6 +84,7 @@ class Receiver:
         self._tokens = tokens
         self._hands = hands
         self._may_take = may_take
+        self._preparer = Preparer(floor)
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
         """Judge the token and the method; no database is asked unless a good token names an unknown webhook."""
@@ -157,7 +116,7 @@ class Receiver:
             binding = self._bindings.of(webhook)
             if binding is None:
                 return Answer(503, "unavailable", None, None, "provider_profile_missing", RETRY_AFTER_SECONDS)
-            prepared = self.prepare(binding, admitted.job_id, inbound, configuration.version, self._claim)
+            prepared = self._preparer.prepare(binding, admitted.job_id, inbound, configuration.version, self._claim)
             outcome = await self._submit(prepared)
             if not isinstance(outcome, Stale):
                 return _answer(outcome)
@@ -209,7 +168,7 @@ class Receiver:
                 return Refused("body_gone", "the body of this notification was erased")
             if stored.body_sealed and given.body_size > REJECTED_BODY_BYTES:
                 return Refused("body_cut", f"only the first {REJECTED_BODY_BYTES} bytes of a rejected body are kept")
-            prepared = self.prepare(binding, None, self._inbound(stored), configuration.version)
+            prepared = self._preparer.prepare(binding, None, self._inbound(stored), configuration.version)
             if prepared.notification.status is NotificationStatus.REJECTED:
                 return Refused("still_rejected", f"it still does not verify: {prepared.notification.reason}")
             outcome = await self._submit(
@@ -233,7 +192,7 @@ class Receiver:
         """Take a test notification through the intake; it is stored as `ignored` and makes no job."""
         now = self._floor.clock.now()
         inbound = Inbound("POST", "", "", (("content-type", "application/json"),), b'{"event":"relay.test"}', now)
-        given = _notification(webhook.id, inbound, NotificationStatus.IGNORED, "test")
+        given = new_notification(webhook.id, inbound, NotificationStatus.IGNORED, "test")
         while True:
             version = self._configuration.current.version
             item = Accept(config_version=version, notification=given, body=inbound.body)
@@ -241,82 +200,6 @@ class Receiver:
             if not isinstance(outcome, Stale):
                 return given
             await self._configuration.refresh(seen=version)
-
-    # --- deciding, without touching anything ---
-
-    def prepare(
-        self, binding: Binding, job_id: str | None, inbound: Inbound, version: int, claim: Claim = never
-    ) -> Accept:
-        """What is to be stored for this request. `claim` is asked only if a new job would come of it."""
-        webhook, callback = binding.webhook, binding.profile.callback
-        if callback is not None:
-            problem = verify(
-                callback.verification, webhook.verification, inbound.headers, inbound.body, inbound.received_at
-            )
-            if problem is not None:
-                return self._rejected(webhook.id, problem, inbound, version)
-        headers = dict(inbound.headers)
-        notice = read_notification(binding.profile, inbound.method, inbound.query, headers, inbound.body)
-        status, reason = _judge(binding, notice, job_id)
-        notification = _notification(webhook.id, inbound, status, reason)
-        key = dedupe_key(webhook.id, notice.delivery_id, inbound)
-        if status is not NotificationStatus.ACCEPTED:
-            return Accept(config_version=version, notification=notification, body=inbound.body, dedupe_key=key)
-        takes_new = webhook.untracked == "accept" and job_id is None
-        job = self._new_job(binding, notice, inbound.received_at, claim(webhook.id) if takes_new else None)
-        return Accept(
-            config_version=version,
-            notification=notification,
-            body=inbound.body,
-            dedupe_key=key,
-            keys=job_keys(notice.provider_job_id, notice.response_url),
-            job_id=job_id,
-            new_job=job if takes_new else None,
-            changes=job,
-            inline=notice.inline and _takes_inline(binding),
-            sibling_ids=self._bindings.siblings(webhook, self._configuration.current.webhooks),
-        )
-
-    def _new_job(self, binding: Binding, notice: Notice, now: Instant, lease_until: Instant | None) -> Job:
-        anchor = notice.completed_at if notice.completed_at is not None and notice.completed_at <= now else now
-        deadline = notice.expires_at or after(anchor, binding.retention_seconds)
-        return Job(
-            id=new_id(JOB, now),
-            webhook_id=binding.webhook.id,
-            provider_job_id=notice.provider_job_id,
-            response_url=notice.response_url,
-            status=JobStatus.FETCHING,
-            provider_status=notice.provider_status,
-            metadata={},
-            deadline=deadline,
-            give_up_at=after(self._floor.clock.now(), self._floor.give_up_seconds),
-            created_at=now,
-            notified_at=now,
-            completed_at=None,
-            result_id=None,
-            inline_notification_id=None,
-            tracked=False,
-            attempts=0,
-            step=0,
-            due_at=now,
-            lease_until=lease_until,
-            claims=0 if lease_until is None else 1,
-            last_error=None,
-        )
-
-    def _rejected(self, webhook_id: str, problem: str, inbound: Inbound, version: int) -> Accept:
-        """Kept but sealed, so that it can be taken after all once the secret is mended; in nobody's way meanwhile."""
-        everything = json.dumps(inbound.headers).encode()
-        body = inbound.body[:REJECTED_BODY_BYTES]
-        notification = _notification(webhook_id, inbound, NotificationStatus.REJECTED, problem)
-        row_id = notification.id
-        return Accept(
-            config_version=version,
-            notification=notification,
-            body=self._floor.seal("notifications", "body", row_id, body),
-            body_sealed=True,
-            headers_sealed=self._floor.seal("notifications", "headers_sealed", row_id, everything),
-        )
 
 
 def _renewed(prepared: Accept, notification_id: str) -> Notification:
@@ -329,76 +212,6 @@ def is_current(webhook: Webhook, generation: int, now: Instant) -> bool:
         return True
     overlap = webhook.previous_valid_until
     return generation == webhook.generation - 1 and overlap is not None and now < overlap
-
-
-def job_keys(provider_job_id: str | None, response_url: str | None) -> tuple[Key, ...]:
-    """What a notification or a caller can name a job by."""
-    return unique_keys(
-        [
-            ("id", provider_job_id) if provider_job_id is not None else None,
-            ("url", response_url) if response_url is not None else None,
-        ]
-    )
-
-
-def dedupe_key(webhook_id: str, delivery_id: str | None, inbound: Inbound) -> bytes:
-    """What makes two notifications one: the provider's delivery id, else everything that was sent."""
-    digest = hashlib.sha256(webhook_id.encode())
-    if delivery_id is not None:
-        digest.update(b"\0id\0" + delivery_id.encode())
-    else:
-        digest.update(f"\0all\0{inbound.method}\0{inbound.suffix}\0{inbound.query}\0".encode())
-        digest.update(inbound.body)
-    return digest.digest()
-
-
-def origin_problem(binding: Binding, url: str) -> str | None:
-    """Why this URL is not one to fetch from with the webhook's credentials; None if it is.
-
-    The origin has to be one of the webhook's own, exactly. What this lets through, the outbound door judges again.
-    """
-    try:
-        target = parse_url(url, allow_http=True, allow_short=True)
-    except UrlRefused:
-        return "foreign_response_url"
-    return None if target.origin in binding.origins else "foreign_response_url"
-
-
-def _judge(binding: Binding, notice: Notice, job_id: str | None) -> tuple[NotificationStatus, str | None]:
-    if notice.ignored:
-        return NotificationStatus.IGNORED, "ignored_event"
-    if notice.problem is not None and not (notice.problem == "no_id_and_no_url" and job_id is not None):
-        return NotificationStatus.UNPROCESSABLE, notice.problem
-    if notice.response_url is not None and (problem := origin_problem(binding, notice.response_url)) is not None:
-        return NotificationStatus.UNPROCESSABLE, problem
-    return NotificationStatus.ACCEPTED, None
-
-
-def _takes_inline(binding: Binding) -> bool:
-    """Whether this webhook's notifications may themselves be the payload."""
-    callback = binding.profile.callback
-    if callback is None:
-        return False
-    authenticated = is_authenticated(callback.verification, binding.webhook.verification)
-    return callback.may_take_inline(authenticated=authenticated)
-
-
-def _notification(webhook_id: str, inbound: Inbound, status: NotificationStatus, reason: str | None) -> Notification:
-    headers: Mapping[str, str] = {name: value for name, value in inbound.headers if name in KEPT_HEADERS}
-    return Notification(
-        id=new_id(NOTIFICATION, inbound.received_at),
-        webhook_id=webhook_id,
-        job_id=None,
-        status=status,
-        reason=reason,
-        method=inbound.method,
-        suffix=inbound.suffix,
-        query=inbound.query,
-        content_type=headers.get("content-type"),
-        headers=headers,
-        body_size=len(inbound.body),
-        received_at=inbound.received_at,
-    )
 
 
 def _is_ours(job: Job | None, prepared: Job | None) -> bool:

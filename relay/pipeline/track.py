@@ -14,7 +14,8 @@ from relay.model import JOB, Job, JobStatus, Webhook, new_id
 from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record, Refused
-from relay.pipeline.receive import FetchHands, job_keys, origin_problem
+from relay.pipeline.prepare import job_keys, origin_problem
+from relay.pipeline.receive import FetchHands
 from relay.pipeline.watch import Watch
 from relay.store import jobs, tracking
 from relay.store.rows import Connection

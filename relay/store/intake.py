@@ -138,7 +138,7 @@ class _Batch:
 
     def _outcome(self, item: Accept) -> Accepted:
         given = item.notification
-        if not item.keys and item.job_id is None:
+        if not item.keys and item.job_id is None and item.changes is None:  # it is about no job
             return Accepted(status=given.status, notification_id=given.id, reason=given.reason)
         if self._belongs_to_sibling(item):
             return self._unprocessable(item, FOREIGN_JOB)

@@ -44,6 +44,11 @@ def _instant(name: str, *, nullable: bool = True) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
+def _only(condition: str) -> dict[str, Any]:
+    """A partial index: rows for which the condition holds."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 def queue_columns() -> list[Column[Any]]:
     """The four columns that make a row a queue entry."""
     return [
@@ -93,8 +98,7 @@ webhooks = Table(
         "uq_webhooks_name",
         "name",
         unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
+        **_only("deleted_at IS NULL"),
     ),
 )
 
@@ -124,8 +128,7 @@ subscriptions = Table(
         "uq_subscriptions_name",
         "name",
         unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
+        **_only("deleted_at IS NULL"),
     ),
 )
 
@@ -168,15 +171,13 @@ notifications = Table(
     Index(
         "ix_notifications_job",
         "job_id",
-        sqlite_where=text("job_id IS NOT NULL"),
-        postgresql_where=text("job_id IS NOT NULL"),
+        **_only("job_id IS NOT NULL"),
     ),
     Index(
         "ix_notifications_odd",
         "status",
         "id",
-        sqlite_where=text("status <> 'accepted'"),
-        postgresql_where=text("status <> 'accepted'"),
+        **_only("status <> 'accepted'"),
     ),
 )
 
@@ -208,8 +209,7 @@ jobs = Table(
         "webhook_id",
         "deadline",
         "id",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
+        **_only("due_at IS NOT NULL"),
     ),
     Index(
         "ix_jobs_deadline",
@@ -217,8 +217,7 @@ jobs = Table(
         "deadline",
         "id",
         "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
+        **_only("due_at IS NOT NULL"),
     ),
     **HOT,
 )
@@ -289,31 +288,27 @@ deliveries = Table(
         "ix_deliveries_odd",
         "status",
         "id",
-        sqlite_where=text("status <> 'delivered'"),
-        postgresql_where=text("status <> 'delivered'"),
+        **_only("status <> 'delivered'"),
     ),
     Index(
         "ix_deliveries_replay",
         "replay_id",
         "status",
-        sqlite_where=text("replay_id <> ''"),
-        postgresql_where=text("replay_id <> ''"),
+        **_only("replay_id <> ''"),
     ),
     Index(
         "ix_deliveries_due",
         "due_at",
         "subscription_id",
         "id",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
+        **_only("due_at IS NOT NULL"),
     ),
     Index(
         "ix_deliveries_lane",
         "subscription_id",
         "due_at",
         "id",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
+        **_only("due_at IS NOT NULL"),
     ),
     **HOT,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import exists, or_, select
 from sqlalchemy import insert as insert_into
-from sqlalchemy import select
 from sqlalchemy import update as update_of
 from sqlalchemy.exc import IntegrityError
 
@@ -30,7 +30,7 @@ from relay.store.rows import (
 from relay.store.rows import (
     page as page_of,
 )
-from relay.store.schema import webhooks
+from relay.store.schema import config, jobs, webhooks
 
 TABLE = webhooks.name
 CREDENTIALS, VERIFICATION = "credentials_sealed", "verification_sealed"
@@ -120,3 +120,15 @@ def read(row: Row, unseal: Unseal) -> Webhook:
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
     )
+
+
+def erase_deleted(conn: Connection) -> int:
+    """Erase the credentials of deleted webhooks whose last job has ended; how many."""
+    under_way = exists().where(jobs.c.webhook_id == webhooks.c.id, jobs.c.due_at.is_not(None))
+    sealed = or_(webhooks.c.credentials_sealed.is_not(None), webhooks.c.verification_sealed.is_not(None))
+    over = (webhooks.c.deleted_at.is_not(None), sealed, ~under_way)
+    erased = {"credentials_sealed": None, "verification_sealed": None}
+    count = conn.execute(update_of(webhooks).where(*over).values(erased)).rowcount
+    if count:
+        conn.execute(update_of(config).values(version=config.c.version + 1))  # nobody keeps them in memory either
+    return count

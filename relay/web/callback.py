@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from relay.clock import Clock
 from relay.errors import StoreUnavailable
 from relay.model import new_id
-from relay.pipeline.receive import Admitted, Answer, Inbound, TurnedAway
+from relay.pipeline.prepare import Inbound
+from relay.pipeline.receive import Admitted, Answer, TurnedAway
 from relay.signing.tokens import token_fingerprint
 from relay.web import replies
 from relay.web.intake import BodyReader, ByteBudget, Unread

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from relay.clock import Clock, Instant, after
-from relay.store import payloads, retention
+from relay.store import payloads, retention, webhooks
 from relay.store.database import Database
 from relay.store.rows import Connection
 from relay.workers.supervisor import Duty
@@ -27,6 +27,9 @@ def duties(database: Database, clock: Clock, *, retention_days: float) -> list[D
 
         return Duty(name, run_once, RARELY_SECONDS)
 
+    async def erase_credentials() -> int:
+        return await database.write(webhooks.erase_deleted)
+
     kept_seconds = retention_days * DAY_SECONDS
     return [
         duty("retention.results", retention.drop_results, kept_seconds),
@@ -34,5 +37,6 @@ def duties(database: Database, clock: Clock, *, retention_days: float) -> list[D
         duty("retention.notifications", retention.drop_notifications, kept_seconds),
         duty("retention.replays", retention.drop_replays, kept_seconds),
         duty("retention.idempotency", retention.drop_idempotency_keys, IDEMPOTENCY_SECONDS),
+        Duty("webhooks.credentials", erase_credentials, RARELY_SECONDS),
         duty("payloads.orphans", payloads.drop_orphans, ORPHAN_SECONDS),
     ]

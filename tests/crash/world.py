@@ -34,18 +34,17 @@ class World(contextlib.AbstractContextManager["World"]):
         hold_result: float = 0.0,
         hold_delivery: float = 0.0,
         settings: Mapping[str, str] | None = None,
-        directory: Path | None = None,
+        data: Path | None = None,
     ) -> None:
         self.kind = kind
-        self.home = Path(tempfile.mkdtemp(prefix="relay-crash-")) if directory is None else directory
+        self.home = Path(tempfile.mkdtemp(prefix="relay-crash-"))
         self.port = rig.free_port()
-        self.data = self.home / "data"
+        self.data = data or self.home / "data"
         self.acks_file = self.home / "acks"
         self.sink_log = self.home / "received"
         self.server: PostgresServer | None = None
         self.url = f"sqlite:///{self.data}/relay.db"
         self.callback = ""
-        self._owns_home = directory is None
         self._hold = (hold_result, hold_delivery)
         self._settings = dict(settings or {})
         self._stack = contextlib.ExitStack()
@@ -69,8 +68,7 @@ class World(contextlib.AbstractContextManager["World"]):
     def close(self) -> None:
         """End what is left, delete the directory."""
         self._stack.close()
-        if self._owns_home:
-            shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def _upgrade(self) -> None:
         done = subprocess.run(

@@ -57,11 +57,12 @@ def coming_jobs(count: int, seed: int = 7) -> list[Coming]:
     for number in range(count):
         deadline = chance.uniform(101.5, 120)
         lane = chance.choice([lane for lane, kept in enumerate(RETENTION_MINUTES) if kept <= deadline])
-        at = deadline - RETENTION_MINUTES[lane]
-        made.append(
-            Coming(Instant(START + round(at * MINUTE)), number, lane, Instant(START + round(deadline * MINUTE)))
-        )
+        made.append(Coming(_minute(deadline - RETENTION_MINUTES[lane]), number, lane, _minute(deadline)))
     return sorted(made)
+
+
+def _minute(number: float) -> Instant:
+    return Instant(START + round(number * MINUTE))
 
 
 def needed_per_second(jobs: Sequence[Coming]) -> float:

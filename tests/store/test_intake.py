@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from relay.clock import Instant
 from relay.model import Job, JobStatus, NotificationStatus
-from relay.store import jobs as job_rows
 from relay.store import payloads, results
-from relay.store.database import Database, open_database
+from relay.store.database import Database
 from relay.store.intake import ACCEPT, FOREIGN_JOB, JOB_CONFLICT, UNTRACKED, Accept, Accepted, Stale, unique_keys
 from relay.store.schema import job_keys, jobs, notifications, payload_chunks, spills
 from tests.support.store import (
@@ -251,57 +250,6 @@ async def test_the_large_body_of_a_duplicate_is_collected(database: Database) ->
     assert await count(database, payload_chunks) == 0
 
 
-# --- reprocessing ---
-
-
-def _rejected() -> Accept:
-    notification = a_notification(status=NotificationStatus.REJECTED, reason="signature")
-    return Accept(
-        config_version=1, notification=notification, body=b"sealed", body_sealed=True, headers_sealed=b"sealed"
-    )
-
-
-async def test_a_rejected_one_that_verifies_after_all_is_taken_and_opened(database: Database) -> None:
-    rejected = _rejected()
-    await _accept(database, rejected)
-    renewed = replace(a_notification(id=rejected.notification.id), received_at=LATER)
-    item = an_accept("p-1", notification=renewed, stored_before=True, dedupe_key=b"d", body=b"plain")
-    outcome = await _accept(database, item)
-    assert outcome.status is NotificationStatus.ACCEPTED and outcome.job_id is not None
-    (row,) = await rows_of(database, notifications)
-    assert (row["status"], row["reason"], row["job_id"]) == ("accepted", None, outcome.job_id)
-    assert (bytes(row["body"]), bool(row["body_sealed"]), row["headers_sealed"]) == (b"plain", False, None)
-    assert bytes(row["dedupe_key"]) == b"d"
-
-
-async def test_rejected_ones_shadow_nobody(database: Database) -> None:
-    await _together(database, _rejected(), _rejected())
-    assert (await _accept(database, an_accept("p-1", dedupe_key=b"d"))).status is NotificationStatus.ACCEPTED
-    assert await count(database, notifications) == 3
-
-
-async def test_a_rejected_one_whose_twin_was_accepted_meanwhile_is_a_duplicate(database: Database) -> None:
-    rejected = _rejected()
-    await _accept(database, rejected)
-    first = await _accept(database, an_accept("p-1", dedupe_key=b"d"))
-    renewed = a_notification(id=rejected.notification.id)
-    outcome = await _accept(database, an_accept("p-1", notification=renewed, stored_before=True, dedupe_key=b"d"))
-    assert (outcome.status, outcome.notification_id) == (NotificationStatus.DUPLICATE, first.notification_id)
-    row = [row for row in await rows_of(database, notifications) if row["id"] == renewed.id][0]
-    assert row["status"] == "rejected"
-
-
-async def test_an_accepted_one_can_be_reprocessed_and_is_no_repeat_of_itself(database: Database) -> None:
-    item = an_accept("p-1", dedupe_key=b"d", body=b"plain")
-    first = await _accept(database, item)
-    await _settle(database, first.job_id or "", status="failed", due_at=None)
-    again = await _accept(database, replace(item, stored_before=True))
-    assert (again.status, again.job_id) == (NotificationStatus.ACCEPTED, first.job_id)
-    assert (await job_of(database, first.job_id or "")).due_at == NOW
-    (row,) = await rows_of(database, notifications)
-    assert bytes(row["body"]) == b"plain"
-
-
 # --- odd rows ---
 
 
@@ -331,38 +279,3 @@ async def test_more_keys_than_one_statement_takes_are_looked_up(database: Databa
 
 def test_keys_are_named_once_and_in_order() -> None:
     assert unique_keys([("id", "a"), None, ("url", "u"), ("id", "a")]) == (("id", "a"), ("url", "u"))
-
-
-# --- two nodes ---
-
-
-async def test_two_nodes_that_take_the_same_notification_at_once_make_one_job(migrated_postgres_url: str) -> None:
-    one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
-
-    async def race(name: str) -> None:
-        pair = [an_accept(name, dedupe_key=name.encode()) for _ in range(2)]
-        outcomes = await asyncio.gather(_accept(one, pair[0]), _accept(two, pair[1]))
-        assert {outcome.job_id for outcome in outcomes} == {outcomes[0].job_id}
-        assert {outcome.status for outcome in outcomes} == {NotificationStatus.ACCEPTED, NotificationStatus.DUPLICATE}
-
-    for number in range(0, 200, 4):  # a few at a time: some race alone, some as part of a batch
-        await asyncio.gather(*(race(f"p-{number + part}") for part in range(4)))
-    assert await count(one, jobs) == await count(one, notifications) == 200
-    await one.close()
-    await two.close()
-
-
-async def test_two_nodes_that_hear_of_the_same_jobs_at_once_make_each_once(migrated_postgres_url: str) -> None:
-    """Whole batches in opposite order: they meet in deadlocks and unique keys, and all are accepted all the same."""
-    one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
-    names = [f"p-{number}" for number in range(60)]
-    calls = [_accept(one, an_accept(name)) for name in names]
-    calls += [_accept(two, an_accept(name)) for name in reversed(names)]
-    outcomes = await asyncio.gather(*calls)
-    assert {outcome.status for outcome in outcomes} == {NotificationStatus.ACCEPTED}
-    assert [outcome.job_id for outcome in outcomes[:60]] == [outcome.job_id for outcome in outcomes[:59:-1]]
-    assert await count(one, jobs) == 60 and await count(one, notifications) == 120
-    known = await one.read(lambda c: list(c.execute(select(jobs)).all()))
-    assert {job_rows.read(row).provider_job_id for row in known} == set(names)
-    await one.close()
-    await two.close()

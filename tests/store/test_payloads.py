@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from relay.clock import Instant
 from relay.store import payloads, results
 from relay.store.database import Database, open_database
 from relay.store.schema import payload_chunks, spills
-from tests.support.store import HOUR, NOW, count
+from tests.support.store import HOUR, NOW, count, hold_until
 
 
 async def _spill(database: Database, payload_id: str, seq: int, data: bytes, now: Instant = NOW) -> None:
@@ -70,16 +71,17 @@ async def test_what_has_an_owner_is_not_dropped(database: Database) -> None:
 async def test_a_payload_that_is_being_linked_this_moment_is_not_collected(migrated_postgres_url: str) -> None:
     one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
     await _spill(one, "pay_1", 0, b"a")
-    linked, loop = asyncio.Event(), asyncio.get_running_loop()
+    linked, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
     def link_and_wait(connection: Connection) -> None:
         connection.execute(spills.delete().where(spills.c.payload_id == "pay_1"))
         loop.call_soon(linked.set)
-        connection.execute(text("SELECT pg_sleep(0.5)"))
+        hold_until(connection, released)
 
     linking = asyncio.ensure_future(one.write(link_and_wait))
     await linked.wait()
     assert await two.write(partial(payloads.drop_orphans, before=Instant(NOW + HOUR))) == 0
+    released.set()
     await linking
     assert await two.read(partial(results.payload, payload_id="pay_1")) == b"a"
     await one.close()

@@ -5,11 +5,12 @@ import itertools
 import json
 import os
 import sys
+import threading
 from collections import Counter
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, Table, text, update
+from sqlalchemy import Connection, Table, update
 
 from relay.clock import Instant
 from relay.model import Delivery, Job
@@ -29,6 +30,7 @@ from tests.support.store import (
     a_job,
     bulk_deliveries,
     delivery_of,
+    hold_until,
     job_of,
     put_deliveries,
     put_jobs,
@@ -86,18 +88,19 @@ async def test_a_claim_does_not_wait_for_rows_that_another_node_holds(migrated_p
     one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
     locked, free = a_job(), a_job()
     await put_jobs(one, locked, free)
-    claimed = asyncio.Event()
+    claimed, released = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def lock_and_wait(connection: Connection) -> None:
         connection.execute(update(jobs).where(jobs.c.id == locked.id).values(last_error="being settled"))
         loop.call_soon(claimed.set)
-        connection.execute(text("SELECT pg_sleep(1)"))
+        hold_until(connection, released)
 
     holding = asyncio.ensure_future(one.write(lock_and_wait))
     await claimed.wait()
     assert await _claim(two, locked.id, free.id) == {free.id: 1}
     assert not holding.done()
+    released.set()
     await holding
     await one.close()
     await two.close()

@@ -13,7 +13,7 @@ from sqlalchemy.pool import StaticPool
 from relay.errors import Conflict, StoreFull, StoreUnavailable
 from relay.store.database import Database
 from relay.store.writer import BATCH_ITEMS, Operation, Writer
-from tests.support.store import make_numbers, numbers, put_number, put_numbers
+from tests.support.numbers import make_numbers, numbers, put_number, put_numbers
 
 T = TypeVar("T")
 

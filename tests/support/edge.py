@@ -11,7 +11,8 @@ from typing import Any
 
 from relay.clock import Instant, SystemClock
 from relay.model import Webhook, WebhookStatus
-from relay.pipeline.receive import Admitted, Answer, Inbound, TurnedAway
+from relay.pipeline.prepare import Inbound
+from relay.pipeline.receive import Admitted, Answer, TurnedAway
 from relay.web.callback import CallbackEndpoint
 from relay.web.connections import ConnectionLimits
 from relay.web.server import Server, Site

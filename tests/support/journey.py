@@ -205,7 +205,7 @@ def settings_of(url: str, directory: Path, **more: Any) -> Settings:
             "admin_key": ADMIN_KEY,
             "egress_allow": (LOOPBACK,),
             "provider_egress_allow": (LOOPBACK,),
-            "shutdown_seconds": 2,
+            "shutdown_seconds": 1,
         }
         | more
     )
@@ -254,7 +254,7 @@ def process_environment(url: str, directory: Path, port: int, **more: str) -> di
         "RELAY_ADMIN_KEY": ADMIN_KEY,
         "RELAY_EGRESS_ALLOW": LOOPBACK,
         "RELAY_PROVIDER_EGRESS_ALLOW": LOOPBACK,
-        "RELAY_SHUTDOWN_SECONDS": "2",
+        "RELAY_SHUTDOWN_SECONDS": "1",
     } | more
 
 

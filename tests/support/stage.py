@@ -20,6 +20,7 @@ from typing import Any
 
 from relay.app.hands import DeliverHands, FetchHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, Instant
+from relay.errors import TimedOut
 from relay.model import (
     SUBSCRIPTION,
     WEBHOOK,
@@ -33,6 +34,7 @@ from relay.model import (
     Webhook,
     new_id,
 )
+from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
@@ -40,7 +42,8 @@ from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.pipeline.floor import Floor
 from relay.pipeline.gate import OriginGate
 from relay.pipeline.payloads import Payloads
-from relay.pipeline.receive import Answer, Inbound, Receiver, TurnedAway
+from relay.pipeline.prepare import Inbound
+from relay.pipeline.receive import Answer, Receiver, TurnedAway
 from relay.pipeline.replay import Replayer
 from relay.pipeline.track import Tracker
 from relay.pipeline.watch import Watch
@@ -52,7 +55,7 @@ from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
 from relay.store.queue import QueueTable, due, next_due_at
 from relay.workers.supervisor import Supervisor
-from tests.support.doors import PlainProvider, PlainSubscribers
+from tests.support.doors import Page, PlainProvider, PlainSubscribers
 from tests.support.quiet import CountedDatabase, QuietClock
 from tests.support.store import DELIVERY_QUEUE, JOB_QUEUE, a_subscription, a_webhook, rows_of
 
@@ -219,6 +222,11 @@ class Stage:
         given = tuple((name.lower(), value) for name, value in (headers or {}).items())
         inbound = Inbound(method, suffix, query, given, content, self.clock.now())
         return await self.receiver.receive(admitted, inbound)
+
+    async def never(self, request: ProviderRequest) -> Page:
+        """A provider that takes the call and says nothing: until the clock is moved an hour on."""
+        await self.clock.sleep(3600)
+        raise TimedOut("no answer")
 
     async def accept(self, webhook: Webhook, body: object, **options: Any) -> Answer:
         """One call that is answered 200."""

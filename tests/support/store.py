@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ from relay.store.migrate import upgrade
 from relay.store.queue import QueueTable
 from relay.store.schema import config, deliveries, jobs, metadata
 from tests.support.clock import START
+from tests.support.numbers import NUMBERS
 from tests.support.postgres import ExistingPostgres, in_thread
 
 NOW = START
@@ -319,30 +321,13 @@ def bump(connection: Connection) -> None:
     connection.execute(update(config).values(version=config.c.version + 1))
 
 
-NUMBERS = "numbers"  # a table of the tests' own: the writer does not care what is written
-
-
-def make_numbers(connection: Connection) -> None:
-    """A table with a unique column."""
-    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {NUMBERS} (n BIGINT PRIMARY KEY)"))
-
-
-def put_number(connection: Connection, number: int) -> int:
-    """Insert one; a second time it is an IntegrityError."""
-    connection.execute(text(f"INSERT INTO {NUMBERS} (n) VALUES (:n)"), {"n": number})
-    return number
-
-
-def numbers(connection: Connection) -> list[int]:
-    """All of them."""
-    return list(connection.execute(text(f"SELECT n FROM {NUMBERS} ORDER BY n")).scalars())
-
-
-def put_numbers(connection: Connection, items: list[int]) -> list[int]:
-    """The same for an Operation."""
-    for number in items:
-        put_number(connection, number)
-    return [number * 10 for number in items]
+def hold_until(connection: Connection, released: threading.Event) -> None:
+    """Keep a PostgreSQL transaction open until the test says so, for ten seconds at most."""
+    for _ in range(500):
+        if released.is_set():
+            return
+        connection.execute(text("SELECT pg_sleep(0.02)"))
+    raise TimeoutError("nobody released the transaction")
 
 
 def bulk_deliveries(connection: Connection, lanes: Sequence[str], total: int, due_at: Instant) -> None:

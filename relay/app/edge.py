@@ -1,0 +1,56 @@
+"""What is listened on: callback URLs, the management API and health, on one port or on two."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from relay.clock import Clock, after
+from relay.pipeline.receive import Receiver
+from relay.settings import Settings
+from relay.signing.tokens import PayloadLinks
+from relay.web.callback import CallbackEndpoint
+from relay.web.connections import ConnectionLimits
+from relay.web.health import health_routes, metrics_route
+from relay.web.management import build_management_app
+from relay.web.server import Site, connections_allowed
+from relay.web.services import Services
+from relay.web.split import Split, public_app
+
+PAYLOAD_URL_SECONDS: Final = 7 * 86_400.0
+
+Components = Callable[[], Awaitable[Mapping[str, str | bool]]]
+
+
+def sites(settings: Settings, services: Services, receiver: Receiver, components: Components) -> list[Site]:
+    """The applications and where they listen."""
+    limits = ConnectionLimits(
+        max_connections=connections_allowed(settings.max_connections),
+        request_seconds=settings.request_timeout_seconds,
+    )
+    callback = CallbackEndpoint(
+        receiver,
+        services.clock,
+        max_notification_bytes=settings.max_notification_bytes,
+        intake_budget_bytes=settings.intake_budget_bytes,
+    )
+    health = health_routes(components)
+    management = build_management_app(services, [*health, metrics_route(CollectorRegistry())])
+    if settings.management_port is None:
+        return [Site(app=Split(callback, management), host=settings.host, port=settings.port, limits=limits)]
+    return [
+        Site(app=public_app(callback, [*health]), host=settings.host, port=settings.port, limits=limits),
+        Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
+    ]
+
+
+def payload_urls(public_url: str, links: PayloadLinks, clock: Clock) -> Callable[[str], str]:
+    """Makes signed links to payloads, for deliveries that are too large to carry them."""
+
+    def payload_url(result_id: str) -> str:
+        token = links.mint(result_id, after(clock.now(), PAYLOAD_URL_SECONDS))
+        return f"{public_url}/v1/results/{result_id}/payload?token={token}"
+
+    return payload_url

@@ -1,0 +1,442 @@
+"""One claimed job, one question, one settlement."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay import errors
+from relay.clock import after, seconds_between
+from relay.model import JobStatus, Secret, WebhookStatus
+from relay.outbound.provider_door import ProviderRequest
+from relay.store import schema
+from relay.store.payloads import CHUNK_BYTES, drop_orphans
+from tests.support.doors import DONE, Page, answer_with
+from tests.support.profiles import SIGNED, write_profiles
+from tests.support.stage import DEFAULT_PLAN, URL, Stage
+from tests.support.stage_fixtures import Opening
+from tests.support.store import count, rows_of
+
+THIN = {"response_url": URL}
+PENDING = Page(202, b"{}")
+
+
+async def fetched(stage: Stage, *pages: Page | errors.OutboundError, **webhook: Any) -> Any:
+    """A notification came and everything was done that could be at once; the job."""
+    stage.provider.answering = answer_with(*pages)
+    await stage.accept(await stage.add_webhook(**webhook), THIN)
+    await stage.work_until_idle()
+    return await stage.the_job()
+
+
+async def test_the_result_is_asked_for_with_the_webhooks_credentials(sqlite_stage: Stage) -> None:
+    await fetched(sqlite_stage, Page())
+    [request] = sqlite_stage.provider.requests
+    assert (request.method, request.url) == ("GET", URL)
+    assert request.authorization is not None
+    assert request.authorization.headers["Authorization"].reveal() == "Basic dTpw"
+    assert request.allowed_origins == {"https://provider.example"}
+
+
+A9 = [
+    b'{"response": {"a": 1, "a": 2}}',
+    b'{"response": {"n": NaN, "e": 1e400, "i": 9223372036854775808, "z": -0, "f": 1.0}}',
+    b'{"response": {"digits": ' + b"7" * 5000 + b"}}",
+    b'{"z": 1, "response": {"lone": "\\ud800"}, "a": 2}\r\n',
+    b'{"response": {"x": "' + b"y" * 700_000 + b'"}}',
+]
+
+
+@pytest.mark.parametrize("body", A9, ids=range(len(A9)))
+async def test_a_payload_is_stored_byte_for_byte(stage: Stage, body: bytes) -> None:
+    job = await fetched(stage, Page(body=body, headers={"content-type": "application/json; x=1"}))
+    assert job.status == "completed"
+    result = await stage.result(job.id)
+    assert await stage.payload(result) == body
+    assert (result.size_bytes, result.content_type) == (len(body), "application/json; x=1")
+
+
+async def test_a_large_result_is_spilled_in_pieces_and_delivered_thin(stage: Stage) -> None:
+    await stage.add_subscription()
+    body = b'{"response": {"x": "' + os.urandom(1_500_000).hex().encode() + b'"}}'
+    job = await fetched(stage, Page(body=body))
+    result = await stage.result(job.id)
+    assert await stage.payload(result) == body
+    assert await count(stage.database, schema.spills) == 0
+    [sent] = stage.subscribers.sent
+    token = sent.data["payload_url"].partition("token=")[2]
+    assert stage.links.read(token, stage.clock.now()) == result.id
+    assert "payload" not in sent.data and len(sent.body) < 4096
+
+
+NOT_YET = [
+    PENDING,
+    Page(425, b""),
+    Page(200, b'{"status": "processing"}'),
+    Page(200, b"{}"),
+    Page(200, b'{"response": {}}'),
+    Page(200, b"<html>please wait</html>", {"content-type": "text/html"}),
+    Page(200, b""),
+    Page(404, b"not found"),
+    Page(410, b""),
+    Page(500, b"oops"),
+    Page(503, b""),
+    Page(302, b"", {"location": "https://evil.example/"}),
+    Page(429, b""),
+    errors.TimedOut(""),
+    errors.ConnectFailed(""),
+    errors.ResolveFailed(""),
+    errors.Interrupted(""),
+    errors.AddressRefused(""),
+    Page(body=b'{"response": {"cut', broken=errors.Interrupted("")),
+    Page(body=b"x" * 600_000, broken=errors.DecodeFailed("")),
+]
+
+
+@pytest.mark.parametrize("first", NOT_YET, ids=range(len(NOT_YET)))
+async def test_what_is_not_the_result_is_asked_for_again(sqlite_stage: Stage, first: Any) -> None:
+    stage = sqlite_stage
+    job = await fetched(stage, first, Page())
+    assert (job.status, job.attempts, job.result_id) == ("fetching", 1, None)
+    assert await count(stage.database, schema.payload_chunks) == 0, "nothing of it is kept"
+    await stage.work_through(5)
+    job = await stage.the_job()
+    assert (job.status, job.attempts) == ("completed", 2)
+    assert await stage.payload(await stage.result(job.id)) == DONE
+
+
+async def test_a_body_that_is_too_large_is_tried_rarely_and_nothing_of_it_is_kept(stage: Stage) -> None:
+    job = await fetched(stage, Page(body=b"x" * 600_000, broken=errors.BodyTooLarge("")))
+    assert job.last_error == "body_too_large"
+    assert seconds_between(stage.clock.now(), job.due_at) >= 600
+    assert await count(stage.database, schema.payload_chunks) == 0
+
+
+async def test_after_a_notification_it_is_asked_at_once_then_after_1_2_5_and_10_seconds(sqlite_stage: Stage) -> None:
+    await fetched(sqlite_stage, PENDING)
+    await sqlite_stage.work_through(25)
+    attempts = await sqlite_stage.attempts((await sqlite_stage.the_job()).id)
+    waits = [seconds_between(a.started_at, b.started_at) for a, b in zip(attempts, attempts[1:], strict=False)]
+    for waited, meant in zip(waits, (1, 2, 5, 10), strict=True):
+        assert 0.8 * meant <= waited <= 1.2 * meant
+
+
+@pytest.mark.parametrize("header", ["-1", "soon", "1e9", "", "Sat, 99 Nov 2026 00:00:00 GMT"])
+async def test_an_absurd_retry_after_is_none(sqlite_stage: Stage, header: str) -> None:
+    job = await fetched(sqlite_stage, Page(429, b"", {"retry-after": header}))
+    assert seconds_between(sqlite_stage.clock.now(), job.due_at) <= 1.2
+
+
+@pytest.mark.parametrize("header", ["600", "Sat, 21 Nov 2026 19:10:00 GMT"])
+async def test_a_retry_after_is_kept_to(sqlite_stage: Stage, header: str) -> None:
+    job = await fetched(sqlite_stage, Page(429, b"", {"retry-after": header}))
+    assert seconds_between(sqlite_stage.clock.now(), job.due_at) == pytest.approx(600, abs=1)
+
+
+@pytest.mark.parametrize("header", ["1000000000", "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_a_retry_after_never_goes_past_the_deadline(sqlite_stage: Stage, header: str) -> None:
+    job = await fetched(sqlite_stage, Page(503, b"", {"retry-after": header}))
+    assert sqlite_stage.clock.now() < job.due_at < job.deadline
+
+
+async def test_a_hint_to_come_back_in_thirty_years_is_a_day_at_most(open_stage: Opening, tmp_path: Path) -> None:
+    stage = await open_stage(replace(DEFAULT_PLAN, providers_dir=write_profiles(tmp_path)))
+    webhook = await stage.add_webhook(provider="shared", retention_seconds=1.0)
+    webhook = await stage.change_webhook(webhook, provider="signing")
+    stage.provider.answering = answer_with(Page(500, b"", {"x-come-back": "999999999"}))
+    await stage.accept(webhook, {"id": "j-1"})
+    stage.clock.advance(10)
+    await stage.work_through(5)
+    job = await stage.the_job()
+    assert job.due_at is not None and seconds_between(stage.clock.now(), job.due_at) <= 86_400
+
+
+# --- credentials ---
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_credentials_mark_the_webhook_and_keep_its_jobs(stage: Stage, status: int) -> None:
+    stage.provider.answering = answer_with(Page(status, b"no"))
+    webhook = await stage.add_webhook()
+    for number in range(5):
+        await stage.accept(webhook, {"response_url": f"{URL}{number}"})
+    await stage.work_through(50)
+    webhook = stage.configuration.current.webhooks[webhook.id]
+    assert webhook.status is WebhookStatus.CREDENTIALS_REJECTED
+    assert {row["status"] for row in await rows_of(stage.database, schema.jobs)} == {"fetching"}
+    asked = len(stage.provider.requests)
+    await stage.work_through(300)
+    assert len(stage.provider.requests) - asked <= 7, "one question a minute or so"
+    stage.provider.answering = answer_with(Page())
+    credentials = {"username": Secret("u"), "password": Secret("new")}
+    await stage.change_webhook(webhook, status=WebhookStatus.ACTIVE, credentials=credentials)
+    await stage.tracker.credentials_changed(webhook.id)
+    await stage.work_until_idle()
+    assert {row["status"] for row in await rows_of(stage.database, schema.jobs)} == {"completed"}
+
+
+async def test_credentials_that_are_taken_after_all_make_the_webhook_active_again(stage: Stage) -> None:
+    stage.provider.answering = answer_with(Page(403, b"a firewall's bad minute"), Page())
+    webhook = await stage.add_webhook(fetch_max_in_flight=1)
+    for number in range(20):
+        await stage.accept(webhook, {"response_url": f"{URL}{number}"})
+    await stage.work_through(90)
+    assert stage.configuration.current.webhooks[webhook.id].status is WebhookStatus.ACTIVE
+    assert {row["status"] for row in await rows_of(stage.database, schema.jobs)} == {"completed"}
+
+
+async def test_an_answer_to_old_credentials_says_nothing_of_the_new_ones(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+
+    async def answering(request: ProviderRequest) -> Page:
+        await stage.change_webhook(webhook, credentials={"username": Secret("u"), "password": Secret("new")})
+        return Page(401, b"")
+
+    stage.provider.answering = answering
+    await stage.accept(webhook, THIN)
+    await stage.work_until_idle()
+    assert stage.configuration.current.webhooks[webhook.id].status is WebhookStatus.ACTIVE
+
+
+async def test_credentials_that_come_back_in_an_answer_are_not_kept(stage: Stage) -> None:
+    secret = "correct-horse-battery"
+    header = "Basic " + base64.b64encode(f"u:{secret}".encode()).decode()
+    page = Page(500, f"you sent {header}: {secret}".encode())
+    job = await fetched(stage, page, credentials={"username": Secret("u"), "password": Secret(secret)})
+    [attempt] = await stage.attempts(job.id)
+    assert attempt.response_excerpt is not None and attempt.response_excerpt.startswith("you sent")
+    everything = json.dumps([await rows_of(stage.database, table) for table in (schema.jobs, schema.attempts)])
+    assert secret not in everything and header[6:] not in everything
+
+
+# --- the end of a job ---
+
+
+async def _templated(open_stage: Opening, tmp_path: Path, *pages: Page) -> Stage:
+    stage = await open_stage(replace(DEFAULT_PLAN, providers_dir=write_profiles(tmp_path)))
+    stage.provider.answering = answer_with(*pages)
+    await stage.add_subscription()
+    await stage.accept(await stage.add_webhook(provider="shared", retention_seconds=600.0), {"id": "j-1"})
+    return stage
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_job_that_failed_has_a_result_with_what_the_provider_said(stage: Stage, status: str) -> None:
+    await stage.add_subscription()
+    body = json.dumps({"status": status, "error": "no credit"}).encode()
+    job = await fetched(stage, Page(body=body))
+    result = await stage.result(job.id)
+    assert (job.status, result.status, result.error) == (status, status, "no credit")
+    assert await stage.payload(result) == body
+    assert json.loads(stage.subscribers.sent[0].body)["type"] == f"result.{status}"
+
+
+async def test_gone_means_expired_only_after_the_deadline_and_has_a_result(stage: Stage) -> None:
+    await stage.add_subscription()
+    await fetched(stage, Page(404, b""), retention_seconds=600.0)
+    await stage.work_through(599)
+    assert (await stage.the_job()).status == "fetching"
+    await stage.work_through(120)
+    job = await stage.the_job()
+    result = await stage.result(job.id)
+    assert (job.status, result.type, result.payload_id) == ("expired", "result.expired", None)
+    [sent] = stage.subscribers.sent
+    assert not {"payload", "payload_base64", "payload_url"} & sent.data.keys()
+
+
+async def test_a_dead_provider_is_asked_until_it_is_given_up(open_stage: Opening) -> None:
+    stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=3600.0))
+    await fetched(stage, Page(500, b""), retention_seconds=600.0)
+    await stage.work_through(3500)
+    assert (await stage.the_job()).status == "fetching"
+    await stage.work_through(300)
+    job = await stage.the_job()
+    assert (job.status, job.last_error) == ("expired", "gave up: server_error")
+
+
+async def test_a_later_completed_result_supersedes_an_expired_one(stage: Stage) -> None:
+    await stage.add_subscription()
+    job = await fetched(stage, Page(404, b""), retention_seconds=10.0)
+    await stage.work_through(300)
+    first = await stage.result(job.id)
+    assert first.status is JobStatus.EXPIRED
+    stage.provider.answering = answer_with(Page())
+    webhook = next(iter(stage.configuration.current.webhooks.values()))
+    await stage.accept(webhook, {"response_url": URL, "again": 1})
+    await stage.work_until_idle()
+    second = await stage.result(job.id)
+    assert (second.status, (await stage.job(job.id)).result_id) == (JobStatus.COMPLETED, second.id)
+    assert [sent.headers["webhook-id"] for sent in stage.subscribers.sent] == [first.id, second.id]
+
+
+async def test_a_completed_job_is_not_fetched_again(stage: Stage) -> None:
+    await fetched(stage, Page())
+    webhook = next(iter(stage.configuration.current.webhooks.values()))
+    answer = await stage.accept(webhook, {"response_url": URL, "again": 1})
+    await stage.work_through(60)
+    assert answer.status == "accepted" and len(stage.provider.requests) == 1
+
+
+async def test_another_jobs_payload_is_never_stored(stage: Stage) -> None:
+    stage.provider.answering = answer_with(Page(body=b'{"traceID": "t-2", "response": {"text": "theirs"}}'))
+    await stage.accept(await stage.add_webhook(), {"traceID": "t-1", "response_url": URL})
+    await stage.work_through(60)
+    job = await stage.the_job()
+    assert (job.status, job.last_error) == ("fetching", "job_id_mismatch")
+    assert await count(stage.database, schema.results) == 0
+
+
+async def test_an_id_that_the_payload_brings_is_learnt(stage: Stage) -> None:
+    job = await fetched(stage, Page())
+    assert (await stage.result(job.id)).provider_job_id == "t-1"
+    keys = await rows_of(stage.database, schema.job_keys)
+    assert {(row["kind"], row["value"]) for row in keys} == {("url", URL), ("id", "t-1")}
+
+
+async def test_a_full_result_in_the_notification_is_taken_as_it_is(stage: Stage) -> None:
+    await stage.add_subscription()
+    webhook = await stage.add_webhook()
+    answer = await stage.accept(webhook, DONE, headers={"content-type": "application/json"})
+    await stage.work_until_idle()
+    result = await stage.result(answer.job_id)
+    assert (result.status, result.provider_job_id, result.content_type) == ("completed", "t-1", "application/json")
+    assert await stage.payload(result) == DONE
+    assert stage.provider.requests == [] and stage.subscribers.sent[0].data["payload"] == json.loads(DONE)
+
+
+async def test_a_failure_that_nobody_authenticated_only_triggers_a_fetch(stage: Stage) -> None:
+    await stage.accept(await stage.add_webhook(), {"response_url": URL, "status": "failed"})
+    await stage.work_until_idle()
+    assert (await stage.the_job()).status == "completed"
+
+
+async def test_a_template_asks_by_id_under_the_base_url(open_stage: Opening, tmp_path: Path) -> None:
+    stage = await _templated(open_stage, tmp_path, Page())
+    await stage.work_until_idle()
+    assert stage.provider.requests[0].url == "https://provider.example/jobs/j-1"
+
+
+async def test_a_signed_inline_payload_of_a_profile_that_trusts_it_is_fetched_all_the_same_where_it_can_be(
+    open_stage: Opening, tmp_path: Path
+) -> None:
+    stage = await open_stage(replace(DEFAULT_PLAN, providers_dir=write_profiles(tmp_path)))
+    webhook = await stage.add_webhook(provider="signing", verification={"secret": Secret(SIGNED.secret)})
+    body = b'{"id": "j-1", "status": "done", "output": {"x": 1}}'
+    answer = await stage.accept(webhook, body, headers=SIGNED.headers("m", body, stage.clock.now()))
+    await stage.work_until_idle()
+    assert await stage.payload(await stage.result(answer.job_id)) == body
+    assert stage.provider.requests == [], "it was authenticated"
+
+
+# --- what happens meanwhile ---
+
+
+async def test_a_notification_during_a_fetch_has_it_fetched_again_at_once(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    answers = [PENDING, Page()]
+
+    async def answering(request: ProviderRequest) -> Page:
+        page = answers.pop(0)
+        if page is PENDING:
+            await stage.accept(webhook, {"response_url": URL, "news": 1})
+        return page
+
+    stage.provider.answering = answering
+    await stage.accept(webhook, THIN)
+    await stage.work_until_idle()
+    assert (await stage.the_job()).status == "completed", "without time passing"
+
+
+async def test_who_lost_the_lease_writes_nothing(stage: Stage) -> None:
+    other = await stage.another()
+    big = b'{"response": {"x": "' + b"y" * 600_000 + b'"}}'
+
+    async def slow(request: ProviderRequest) -> Page:
+        stage.clock.advance(31)  # the lease ends, somebody else takes the job and is done first
+        await other.work_until_idle()
+        return Page(body=big)
+
+    stage.provider.answering, other.provider.answering = slow, answer_with(Page())
+    await stage.add_subscription()
+    await other.configuration.refresh()
+    await stage.accept(await stage.add_webhook(), THIN)
+    await stage.work_until_idle()
+    job = await stage.the_job()
+    assert (job.status, job.attempts) == ("completed", 1)
+    assert await stage.payload(await stage.result(job.id)) == DONE
+    assert await count(stage.database, schema.results) == 1
+    assert len(await stage.deliveries()) == 1
+    assert len(await rows_of(stage.database, schema.payload_chunks)) == 1, "the other body was dropped"
+
+
+async def test_a_subscription_made_by_another_node_meanwhile_gets_the_result(stage: Stage) -> None:
+    other = await stage.another()
+
+    async def answering(request: ProviderRequest) -> Page:
+        await other.add_subscription(url="https://new.example/hooks")
+        return Page()
+
+    stage.provider.answering = answering
+    await stage.accept(await stage.add_webhook(), THIN)
+    await stage.work_until_idle()
+    assert [sent.url for sent in stage.subscribers.sent] == ["https://new.example/hooks"]
+
+
+async def test_a_body_that_nobody_came_to_own_is_collected(stage: Stage) -> None:
+    spool = stage.floor.payloads.spool()
+    await spool.add(b"x" * 3 * CHUNK_BYTES)
+    early = after(stage.clock.now(), -1)
+    assert await stage.database.write(lambda connection: drop_orphans(connection, early)) == 0
+    late = after(stage.clock.now(), 1)
+    assert await stage.database.write(lambda connection: drop_orphans(connection, late)) == 1
+    assert await count(stage.database, schema.payload_chunks) == 0
+
+
+async def test_a_cancelled_fetch_keeps_nothing(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    await stage.accept(webhook, THIN)
+    stage.provider.answering = stage.never
+    await stage.database.quiet()
+    assert await stage.fetching.crew.drain(0) != []
+    assert (await stage.the_job()).attempts == 0
+
+
+async def test_a_bug_of_our_own_is_visible_and_not_repeated_every_moment(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> object:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("relay.pipeline.fetch.read_answer", broken)
+    job = await fetched(sqlite_stage, Page())
+    assert (job.status, job.last_error) == ("fetching", "internal_error")
+    assert seconds_between(sqlite_stage.clock.now(), job.due_at) >= 60
+
+
+async def test_a_webhook_whose_profile_is_gone_keeps_its_jobs(sqlite_stage: Stage) -> None:
+    webhook = await sqlite_stage.add_webhook()
+    sqlite_stage.fetching.scheduler.paused = True
+    await sqlite_stage.accept(webhook, THIN)
+    await sqlite_stage.change_webhook(webhook, provider="gone")
+    sqlite_stage.fetching.scheduler.paused = False
+    await sqlite_stage.work_until_idle()
+    job = await sqlite_stage.the_job()
+    assert (job.status, job.last_error) == ("fetching", "provider_profile_missing")
+
+
+async def test_many_at_once_are_all_done(stage: Stage) -> None:
+    await stage.add_subscription()
+    webhook = await stage.add_webhook()
+    urls = [{"response_url": f"{URL}/{number}"} for number in range(60)]
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+    await asyncio.gather(*(stage.accept(webhook, body) for body in urls))
+    await stage.work_until_idle()
+    assert len(stage.subscribers.sent) == 60
+    assert stage.fetching.crew.slots.taken == stage.delivering.crew.slots.taken == 0
