@@ -30,6 +30,7 @@ from tests.crash.world import World
 
 IMAGES: Final = {"long": 10_000}
 DEFAULT_IMAGES: Final = 1_000
+WEAK_IMAGES: Final = 100  # enough to find losses where nothing is synced
 UPGRADE_EVERY: Final = 20  # so many images are also brought to the present schema, as the next start would
 DATABASE: Final = "data/relay.db"
 KEY_FILE: Final = "data/secret-keys"
@@ -49,16 +50,29 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
-def run(*, images: int, seed: int, seconds: float, rate: float, without: Sequence[str] = ()) -> Outcome:
-    """Trace a relay, then cut its power `images` times."""
+@dataclass(frozen=True)
+class Traced:
+    """What a relay called, and the directory that all of it happened in."""
+
+    calls: list[Call]
+    home: str
+    wal: str
+
+
+def run_relay(*, seconds: float, rate: float, without: Sequence[str] = ()) -> Traced:
+    """Trace a relay that checkpoints often, so that a short run has checkpoints at all."""
     with World("sqlite") as world:
         calls = trace(world, seconds=seconds, rate=rate, without=("rare-checkpoints", *without))
-        home = str(world.home)
+        return Traced(calls, str(world.home), f"{world.data}/relay.db-wal")
+
+
+def cut_power(traced: Traced, *, images: int, seed: int) -> Outcome:
+    """Cut the power `images` times, and look at what is left each time."""
     began = time.monotonic()
-    outcome = Outcome(calls=len(calls), answers=len(answers(calls)))
+    outcome = Outcome(calls=len(traced.calls), answers=len(answers(traced.calls)))
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as directory:
-        for number, image in enumerate(cuts(calls, home, images, chance)):
+        for number, image in enumerate(cuts(traced.calls, traced.home, images, chance)):
             _judge(image, Path(directory), outcome, upgrade=number % UPGRADE_EVERY == 0)
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -153,8 +167,9 @@ def main() -> int:
     if not strace.is_there():
         print("this needs strace", file=sys.stderr)
         return 1
-    whole = run(images=options.images, seed=options.seed, seconds=options.seconds, rate=options.rate)
-    weak = run(images=100, seed=options.seed, seconds=options.seconds, rate=options.rate, without=("fsync",))
+    load = {"seconds": options.seconds, "rate": options.rate}
+    whole = cut_power(run_relay(**load), images=options.images, seed=options.seed)
+    weak = cut_power(run_relay(**load, without=("fsync",)), images=WEAK_IMAGES, seed=options.seed)
     _tell("as shipped", whole)
     _tell("with synchronous=NORMAL, which must lose some", weak)
     proved = whole.answers > 0 and not whole.problems and bool(weak.problems)
