@@ -65,3 +65,10 @@ def _need_binaries() -> None:
         if os.environ.get("RELAY_REQUIRE_PG") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Names of cases that are the same in every process: bytes may hold a time, and nobody reads a long text."""
+    if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80):
+        return f"{argname} of {len(val)}"
+    return None

@@ -23,6 +23,7 @@ from relay.workers.supervisor import Duty, Supervisor
 W = TypeVar("W")
 
 MARGIN_SECONDS: Final = 30.0  # what a piece of work may take beyond its network calls
+DELIVERY_SHARE: Final = 0.25  # of the free slots, for one subscription: half of a hundred may hang, nobody waits
 REJECTED_RATE: Final = 1 / 60  # one question a minute while a provider refuses the credentials
 
 
@@ -214,7 +215,7 @@ def deliver_hands(
     return DeliverHands(
         DELIVER,
         platform,
-        slots=Slots(slots, limit_of, platform.clock),
+        slots=Slots(slots, limit_of, platform.clock, share=DELIVERY_SHARE),
         handle=handle,
         open_lanes=open_lanes,
         max_seconds=max_seconds,

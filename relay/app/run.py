@@ -13,7 +13,7 @@ import structlog
 from relay import logs
 from relay.app.relay import Relay
 from relay.clock import SystemClock
-from relay.errors import RelayError
+from relay.errors import RelayError, StoreUnavailable
 from relay.settings import Settings
 from relay.web.server import new_event_loop
 
@@ -54,6 +54,9 @@ async def _live(settings: Settings, *, serves: bool, works: bool) -> int:
         loop.add_signal_handler(number, asked.set)
     try:
         await relay.start()
+    except StoreUnavailable as error:
+        sys.stderr.write(f"relay: {error}; RELAY_DATABASE_URL says where the database is\n")
+        return 1
     except (RelayError, OSError) as error:
         sys.stderr.write(f"relay: {error}\n")
         return 1

@@ -46,10 +46,21 @@ def current_version(connection: Connection) -> int:
 
 
 _VERSION = "SELECT version FROM config"
+_LOCK = 0x52656C6178  # an advisory lock: shared by who stores, exclusive for who changes the configuration
+
+
+def held_version(connection: Connection) -> int:
+    """The version, which nobody changes until this transaction ends: what is stored by it cannot be outdated when it
+    commits. (SQLite has one writer, so there it is so anyway.)"""
+    if connection.dialect.name != "sqlite":
+        raw(connection, f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
+    return current_version(connection)
 
 
 def bump(connection: Connection) -> None:
     """Say that webhooks, subscriptions or keys change in this transaction."""
+    if connection.dialect.name != "sqlite":
+        raw(connection, f"SELECT pg_advisory_xact_lock({_LOCK})")
     connection.execute(update(config).values(version=config.c.version + 1))
 
 

@@ -14,7 +14,7 @@ from relay.store import deliveries as delivery_rows
 from relay.store import replays as replay_rows
 from relay.store import results as result_rows
 from relay.store.bulk import insert_many
-from relay.store.configuration import current_version
+from relay.store.configuration import held_version
 from relay.store.schema import deliveries, replays, results
 
 PAGE: Final = 200
@@ -86,7 +86,7 @@ def advance(
     connection: Connection, replay: Replay, page: Candidates, new: Sequence[Delivery], *, config_version: int
 ) -> bool:
     """Insert a page's deliveries and move on, together. False: the configuration changed, nothing was done."""
-    if current_version(connection) != config_version:
+    if held_version(connection) != config_version:
         return False
     insert_many(connection, deliveries, delivery_rows.COLUMNS, [delivery_rows.to_row(delivery) for delivery in new])
     values: dict[str, Any] = {"total": replays.c.total + len(new), "planned": len(page.results) < PAGE}

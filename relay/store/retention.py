@@ -42,7 +42,8 @@ def drop_jobs(connection: Connection, before: Instant) -> int:
     """Delete settled jobs that are older and have no result left."""
     has = exists().where(results.c.job_id == jobs.c.id)
     query = select(jobs.c.id).where(jobs.c.id < lowest_id(JOB, before), jobs.c.due_at.is_(None), ~has)
-    ids = list(connection.execute(query.order_by(jobs.c.id).limit(BATCH)).scalars())
+    unclaimed = query.order_by(jobs.c.id).limit(BATCH).with_for_update(skip_locked=True)  # none is woken meanwhile
+    ids = list(connection.execute(unclaimed).scalars())
     connection.execute(delete(attempts).where(attempts.c.owner_id.in_(ids)))
     connection.execute(delete(job_keys).where(job_keys.c.job_id.in_(ids)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))

@@ -20,7 +20,7 @@ from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
 from relay.store import results as result_rows
 from relay.store.bulk import Prepared, chunks, insert_many
-from relay.store.configuration import bump, current_version
+from relay.store.configuration import bump, held_version
 from relay.store.queue import held
 from relay.store.schema import (
     attempts,
@@ -82,7 +82,7 @@ class FetchSettlement:
 
 def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
     """One outcome per item, in order."""
-    version = current_version(connection)
+    version = held_version(connection)
     ours = held(connection, jobs, [(item.job_id, item.claims) for item in items])
     unsettled = set(ours)
     outcomes = [_standing(item, version, ours, unsettled) for item in items]

@@ -78,12 +78,23 @@ class Bucket:
 
 
 class Slots:
-    """Reservations. `reserve` and `release` come in pairs."""
+    """Reservations. `reserve` and `release` come in pairs.
+
+    A lane that holds slots already gets another one only while it holds less than `share` times what is free. So lanes
+    that hang, however many, leave some to the others (the dynamic thresholds of shared-memory switches).
+    """
 
     def __init__(
-        self, total: int, limit_of: Callable[[str], LaneLimit], clock: Clock, gate: Gate | None = None
+        self,
+        total: int,
+        limit_of: Callable[[str], LaneLimit],
+        clock: Clock,
+        gate: Gate | None = None,
+        *,
+        share: float = 1.0,
     ) -> None:
         self._total = total
+        self._share = share
         self._limit_of = limit_of
         self._clock = clock
         self._gate = gate or OpenGate()
@@ -108,7 +119,7 @@ class Slots:
         if self._taken >= self._total:
             return False
         limit = self._limit_of(lane)
-        if not limit.open or self._by_lane.get(lane, 0) >= limit.max_in_flight:
+        if not limit.open or self._is_full(lane, limit):
             return False
         bucket = self._bucket(lane, limit.rate_per_second)
         if bucket is not None and bucket.ready_in(self._clock.monotonic()) > 0:
@@ -136,13 +147,17 @@ class Slots:
     def opens_in(self, lane: str) -> float:
         """Seconds until this lane may start something by the passing of time alone; infinity if time does not help."""
         limit = self._limit_of(lane)
-        if not limit.open or self._by_lane.get(lane, 0) >= limit.max_in_flight or self._taken >= self._total:
+        if not limit.open or self._taken >= self._total or self._is_full(lane, limit):
             return math.inf
         bucket = self._bucket(lane, limit.rate_per_second)
         gate = self._gate.opens_in(lane)
         if gate is None:
             return math.inf
         return max(gate, 0.0 if bucket is None else bucket.ready_in(self._clock.monotonic()))
+
+    def _is_full(self, lane: str, limit: LaneLimit) -> bool:
+        held = self._by_lane.get(lane, 0)
+        return held >= limit.max_in_flight or (held > 0 and held >= self.free * self._share)
 
     def _bucket(self, lane: str, rate: float | None) -> Bucket | None:
         if rate is None:

@@ -8,12 +8,13 @@ from tests.architecture.tree import TOP, files
 
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
+LONGEST_TEST_FILE = 450  # a corpus beside the behaviour it tests is read more easily than one file more
 
 
 def too_long(path: Path, source: str) -> Iterator[str]:
     """What in a Python file is longer than a reader can hold."""
     lines = source.count("\n")
-    if lines > LONGEST_FILE:
+    if lines > (LONGEST_TEST_FILE if path.parts[0] == "tests" else LONGEST_FILE):
         yield f"{path} has {lines} lines"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

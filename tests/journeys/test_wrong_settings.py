@@ -36,7 +36,7 @@ CASES: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
             "RELAY_SECRET_KEYS": "s" * 40,
             "RELAY_ADMIN_KEY": "a" * 40,
         },
-        ["database"],
+        ["the database cannot be used", "RELAY_DATABASE_URL"],
     ),
     "a worker on SQLite": (["worker"], {}, ["`relay worker` needs PostgreSQL"]),
     "no worker on SQLite": (["serve", "--no-worker"], {}, ["--no-worker needs PostgreSQL"]),

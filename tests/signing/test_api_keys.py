@@ -24,7 +24,7 @@ def test_keys_of_one_id_differ() -> None:
     assert len({generate(KEY_ID).reveal() for _ in range(100)}) == 100
 
 
-@pytest.mark.parametrize("bad", ["", "key_1", new_id(WEBHOOK, NOW)])
+@pytest.mark.parametrize("bad", ["", "key_1", new_id(WEBHOOK, NOW)], ids=["empty", "short", "a webhook's"])
 def test_a_key_belongs_to_a_key_id(bad: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
         generate(bad)

@@ -34,7 +34,7 @@ def fresh() -> CallbackTokens:
     return CallbackTokens([NEW])
 
 
-@pytest.mark.parametrize("job_id", [None, JOB_ID])
+@pytest.mark.parametrize("job_id", [None, JOB_ID], ids=["any job", "one job"])
 @pytest.mark.parametrize("generation", [0, 1, 10, 10**18 - 1])
 def test_a_token_says_which_webhook_generation_and_job(generation: int, job_id: str | None) -> None:
     token = TOKENS.mint(WEBHOOK_ID, generation, job_id)
@@ -55,7 +55,11 @@ def test_what_a_token_says_is_frozen() -> None:
     assert not hasattr(token, "__dict__")
 
 
-@pytest.mark.parametrize("bad", ["", "wh_1", JOB_ID, WEBHOOK_ID + "\n", WEBHOOK_ID.upper(), "wh_" + "é" * 32])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "wh_1", JOB_ID, WEBHOOK_ID + "\n", WEBHOOK_ID.upper(), "wh_" + "é" * 32],
+    ids=["empty", "short", "a job's", "newline", "upper case", "not ASCII"],
+)
 def test_only_ids_are_minted(bad: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
         TOKENS.mint(bad, 1)

@@ -152,8 +152,10 @@ async def eventually(
 class World(Caller):
     """A caller of a relay, with the stand-ins on both sides of it."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, netnut: NetNut, sink: Sink) -> None:
-        super().__init__(session, url)
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, netnut: NetNut, sink: Sink, key: str = ADMIN_KEY
+    ) -> None:
+        super().__init__(session, url, key)
         self.netnut = netnut
         self.sink = sink
 

@@ -38,6 +38,9 @@ class CountedDatabase(Database):
     async def submit(self, operation: Operation[I, O], item: I) -> O:
         return await self._counted(self._real.submit(operation, item))
 
+    async def submit_patiently(self, operation: Operation[I, O], item: I) -> O:
+        return await self._counted(self._real.submit_patiently(operation, item))
+
     async def _counted(self, asking: Awaitable[T]) -> T:
         self.asked += 1
         self._under_way += 1

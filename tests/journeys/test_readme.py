@@ -1,0 +1,221 @@
+"""Every command in the README is run, in order, as a reader would; every table and name in it is true.
+
+A fenced block says in a comment before it how it is run. In all of them these words stand for others:
+the relay's port 8000 and the subscriber's 9000 for free ones, NetNut's origin for the stand-in's, and the PostgreSQL
+for a fresh database. $NETNUT_USERNAME and $NETNUT_PASSWORD are the reader's, and the stand-in's here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from relay.settings import describe
+from tests.crash.rig import Program, ended, free_port
+from tests.support.journey import LOOPBACK, PASSWORD, Caller, stand_ins
+
+TOP: Final = Path(__file__).parents[2]
+README: Final = (TOP / "README.md").read_text("utf-8")
+BLOCK: Final = re.compile(r"(?:<!-- block: (?P<kind>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+COMMAND_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block."""
+
+    kind: str | None
+    language: str
+    text: str
+
+
+BLOCKS: Final = [Block(found["kind"], found["language"], found["text"]) for found in BLOCK.finditer(README)]
+
+
+def texts(kind: str) -> list[str]:
+    """The blocks that are run this way."""
+    found = [block.text for block in BLOCKS if block.kind == kind]
+    assert found, f"the README has no block {kind!r}"
+    return found
+
+
+def reader(directory: Path) -> dict[str, str]:
+    """The environment of somebody with a fresh home and an installed Relay."""
+    home = directory / "home"
+    home.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "RELAY_SHUTDOWN_SECONDS": "1"}
+
+
+def replaced(text: str, words: Mapping[str, str]) -> str:
+    for word, instead in words.items():
+        text = text.replace(word, instead)
+    return text
+
+
+class Shell:
+    """One shell in which block after block is run; any command that fails ends it."""
+
+    def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["bash", "-eu", "-o", "pipefail"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=directory,
+            env=env,
+            start_new_session=True,
+        )
+        self.said = ""
+
+    def run(self, block: str) -> str:
+        """What the block printed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{block}\necho; echo THE END OF THIS BLOCK\n")
+        self._process.stdin.flush()
+        printed = ""
+        for line in self._process.stdout:
+            self.said += line
+            if line == "THE END OF THIS BLOCK\n":
+                return printed
+            printed += line
+        pytest.fail(f"a command failed:\n{block}\nThe session:\n{self.said}")
+
+    def end(self) -> None:
+        """Whatever it started in the background goes with it."""
+        subprocess.run(["bash", "-c", f"kill -KILL -- -{self._process.pid}"], check=False, capture_output=True)
+        self._process.communicate()
+
+
+def test_every_block_of_commands_is_run_somehow() -> None:
+    kinds = {"targets", "pip", "serve", "session", "postgres"}
+    assert {block.kind for block in BLOCKS if block.language in ("sh", "bash", "console")} == kinds
+    assert {block.language for block in BLOCKS} == {"sh", "python", "text"}
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+async def test_the_first_result_comes_as_it_is_told(tmp_path: Path) -> None:
+    env, port, subscriber = reader(tmp_path), free_port(), free_port()
+    async with stand_ins() as (netnut, _, session):
+        words = {
+            "127.0.0.1:8000": f"127.0.0.1:{port}",
+            "9000": str(subscriber),
+            "https://llm-scraper.netnut.io": netnut.url,
+        }
+        (python,), (serve,) = texts("billing.py"), texts("serve")
+        (tmp_path / "billing.py").write_text(replaced(python, words))
+        served = env | {"RELAY_PORT": str(port), "RELAY_PROVIDER_EGRESS_ALLOW": LOOPBACK}
+        relay = Program("relay", ["bash", "-c", f"cd {tmp_path}; {replaced(serve, words)}"], tmp_path / "log", served)
+        shell = Shell(tmp_path, env | {"NETNUT_USERNAME": netnut.username, "NETNUT_PASSWORD": PASSWORD})
+        with ended(relay):
+            try:
+                await asyncio.to_thread(relay.await_ready)
+                api = Caller(session, f"http://127.0.0.1:{port}", (tmp_path / ".relay/admin-key").read_text().strip())
+                for block in texts("session"):
+                    async with asyncio.timeout(COMMAND_SECONDS):
+                        await asyncio.to_thread(shell.run, replaced(block, words))
+                    await _until_all_is_delivered(api)
+                await asyncio.to_thread(shell.run, "")
+            finally:
+                shell.end()
+    assert shell.said.count("verified result.completed Three things people say about Is tea older") == 1
+    assert shell.said.count("verified result.completed Three things people say about And cocoa?") == 2  # once replayed
+    assert b"And cocoa?" in (tmp_path / "result.json").read_bytes()
+    assert netnut.counts["unauthorized"] == 0
+    assert "Traceback" not in shell.said + relay.said()
+
+
+async def _until_all_is_delivered(api: Caller) -> None:
+    """A reader waits until the subscriber's terminal says something before going on."""
+    await api.until("/v1/jobs", lambda page: all(job["status"] == "completed" for job in page["data"]))
+    await api.until("/v1/replays", lambda page: all(replay["status"] == "done" for replay in page["data"]))
+    await api.until("/v1/deliveries", lambda page: all(found["status"] == "delivered" for found in page["data"]))
+
+
+async def test_several_processes_share_a_postgresql_as_it_is_told(tmp_path: Path, postgres_url: str) -> None:
+    (block,) = texts("postgres")
+    lines = replaced(block, {"postgresql://relay@db.internal/relay": postgres_url}).splitlines()
+    services = [line for line in lines if line.startswith(("relay serve", "relay worker"))]
+    preparing = "\n".join(line for line in lines if line not in services)
+    env, port = reader(tmp_path), free_port()
+    shell = Shell(tmp_path, env)
+    try:
+        await asyncio.to_thread(shell.run, preparing)
+        given = await asyncio.to_thread(shell.run, "env | grep ^RELAY_")
+    finally:
+        shell.end()
+    set_now = dict(line.split("=", 1) for line in given.splitlines() if line)
+    programs = [
+        Program(line, shlex.split(line), tmp_path / f"{number}.log", env | set_now | {"RELAY_PORT": str(port)})
+        for number, line in enumerate(services)
+    ]
+    with ended(*programs):
+        for program in programs:
+            await asyncio.to_thread(program.await_ready)
+        for program in programs:
+            assert await asyncio.to_thread(program.stop) == 0
+    procfile = (TOP / "Procfile").read_text()
+    assert all(words in procfile for words in ("relay db upgrade", "relay serve", "relay worker"))
+
+
+def test_the_targets_exist() -> None:
+    for line in "".join(texts("targets")).splitlines():
+        ran = subprocess.run([*shlex.split(line), "-n"], cwd=TOP, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+
+
+def test_the_way_without_make_makes_the_same() -> None:
+    lines = texts("pip")[0].splitlines()
+    assert lines == ["python3 -m venv .venv", ".venv/bin/pip install '.[postgres]'", ".venv/bin/relay demo"]
+    options = ["--dry-run", "--no-deps", "--disable-pip-version-check", "--quiet"]
+    if int(version("setuptools").partition(".")[0]) >= 80:  # as `make install` has it; else pip fetches one for the build
+        options.append("--no-build-isolation")
+    ran = subprocess.run([sys.executable, "-m", "pip", "install", *options, ".[postgres]"], cwd=TOP, capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_demo_prints_what_is_shown(tmp_path: Path) -> None:
+    (shown,) = texts("demo output")
+    demo = subprocess.Popen(["relay", "demo"], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=reader(tmp_path))
+    assert demo.stdout is not None
+    told = list(itertools.islice(demo.stdout, shown.count("\n")))
+    demo.terminate()
+    demo.communicate(timeout=20)
+    assert [_shape(line) for line in told] == [_shape(line) for line in shown.splitlines()]
+
+
+def _shape(line: str) -> str:
+    """A line without what differs from run to run: times, sizes, digests, and the order of what is delivered at once."""
+    line = re.sub(r"(billing|search) +", "SUBSCRIBER ", line)
+    line = re.sub(r"sha256 \w+", "sha256", line)
+    return re.sub(r" +", " ", re.sub(r"\b\d+(\.\d+)?( ms)?\b(?! +Basic)", "#", line)).strip()
+
+
+def test_the_settings_are_all_of_them() -> None:
+    head = ["| variable | default | |", "|---|---|---|"]
+    rows = [f"| `{name}` | {default} | {described.replace('|', '&#124;')} |" for name, default, described in describe()]
+    table = "\n".join([*head, *rows])
+    written = README.partition("<!-- settings -->\n")[2].partition("\n<!-- end of settings -->")[0]
+    assert written == table, f"write this between the two comments:\n{table}"
+
+
+def test_every_file_and_target_that_is_named_exists() -> None:
+    makefile = (TOP / "Makefile").read_text()
+    paths = re.findall(r"`((?:tests|relay|deploy)/[\w/.-]+)`", README) + re.findall(r"\]\(([\w./-]+)\)", README)
+    assert [path for path in paths if not (TOP / path).exists()] == []
+    assert [name for name in re.findall(r"`make (\w+)`", README) if f"\n{name}:" not in makefile] == []
+    assert [name for name in re.findall(r"`(RELAY_\w+)`", README) if name not in {row.name for row in describe()}] == []

@@ -1,0 +1,60 @@
+"""Subscribers that hang or dawdle cost the others nothing. Virtual time, the real deliver stage, the real store."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.model import instant_of
+from relay.outbound.deliveries import Reply
+from tests.support.doors import Page, Sent, answer_with, reply
+from tests.support.stage import ORIGIN, Stage
+
+HEALTHY_SECONDS = 0.005
+RESULTS = 40
+EVERY_SECONDS = 0.5
+
+
+async def _play(url: str, *, healthy: int, black_holes: int, slow: int) -> list[float]:
+    """A result every half second for each subscriber; how long healthy ones waited for theirs, in seconds."""
+    stage = await Stage.open(url)
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+
+    async def answering(sent: Sent) -> Reply:
+        if "black-hole" in sent.url:
+            await stage.clock.sleep(30)
+            return reply(None, error="timed_out")
+        await stage.clock.sleep(29 if "slow" in sent.url else HEALTHY_SECONDS)
+        return reply()
+
+    stage.subscribers.answering = answering
+    for kind, number in (("healthy", healthy), ("black-hole", black_holes), ("slow", slow)):
+        for place in range(number):
+            await stage.add_subscription(url=f"https://{kind}-{place}.example/hooks")
+    webhook = await stage.add_webhook()
+    stage.supervise()
+    for number in range(RESULTS):
+        await stage.accept(webhook, {"response_url": f"{ORIGIN}/{number}"})
+        await stage.elapse(EVERY_SECONDS)
+    await stage.elapse(5)
+    sent = [item for item in stage.subscribers.sent if "healthy" in item.url]
+    waited = [(item.at - instant_of(item.headers["webhook-id"])) / 1000 for item in sent]
+    await stage.close()
+    assert len(waited) == healthy * RESULTS
+    return sorted(waited)
+
+
+def _p99(waited: list[float]) -> float:
+    return waited[len(waited) * 99 // 100]
+
+
+@pytest.mark.usefixtures("silence")
+async def test_a_black_hole_and_one_that_takes_29_seconds_among_20_slow_nobody_down(fast_stage_url: str) -> None:
+    waited = await _play(fast_stage_url, healthy=18, black_holes=1, slow=1)
+    assert _p99(waited) <= 0.010
+    assert waited[-1] <= 0.250
+
+
+@pytest.mark.usefixtures("silence")
+async def test_even_where_half_of_a_hundred_are_black_holes(fast_stage_url: str) -> None:
+    waited = await _play(fast_stage_url, healthy=50, black_holes=50, slow=0)
+    assert _p99(waited) <= 0.010, (_p99(waited), waited[-1])

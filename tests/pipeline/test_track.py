@@ -1,0 +1,159 @@
+"""Jobs that somebody follows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from relay.clock import after, seconds_between
+from relay.model import Job, JobStatus, Webhook
+from relay.pipeline.outcomes import Refused
+from relay.pipeline.track import Cancelled, Tracked, TrackRequest
+from relay.store import schema
+from tests.support.doors import Page, answer_with
+from tests.support.stage import URL, Stage
+from tests.support.store import count
+
+PENDING = Page(202, b"{}")
+
+
+async def track(stage: Stage, webhook: Webhook, **given: Any) -> Tracked | Refused:
+    """By its URL, unless said otherwise."""
+    values: dict[str, Any] = {"provider_job_id": None, "response_url": URL, "metadata": {}, "submitted_at": None}
+    return await stage.tracker.track(webhook, TrackRequest(**values | given))
+
+
+async def tracked(stage: Stage, webhook: Webhook, **given: Any) -> Job:
+    """One that is not refused."""
+    outcome = await track(stage, webhook, **given)
+    assert isinstance(outcome, Tracked)
+    return outcome.job
+
+
+@pytest.mark.parametrize("given", [{}, {"provider_job_id": "t-1"}, {"provider_job_id": "t-1", "response_url": None}])
+async def test_a_job_is_followed_by_its_id_its_url_or_both(stage: Stage, given: dict[str, Any]) -> None:
+    webhook = await stage.add_webhook()
+    outcome = await track(stage, webhook, metadata={"tenant": "acme"}, **given)
+    assert isinstance(outcome, Tracked) and outcome.created
+    assert (outcome.job.status, outcome.job.tracked, outcome.job.metadata) == ("waiting", True, {"tenant": "acme"})
+    assert await stage.job(outcome.job.id) == outcome.job
+
+
+async def test_it_is_polled_soon_and_often_in_the_first_minute_without_a_notification(stage: Stage) -> None:
+    stage.provider.answering = answer_with(PENDING)
+    job = await tracked(stage, await stage.add_webhook())
+    await stage.work_through(60)
+    attempts = await stage.attempts(job.id)
+    assert seconds_between(job.created_at, attempts[0].started_at) <= 5
+    assert len(attempts) >= 3
+    stage.provider.answering = answer_with(Page())
+    await stage.work_through(30)
+    assert (await stage.job(job.id)).status == "completed"
+
+
+async def test_the_webhooks_own_polling_overrides_the_profiles(sqlite_stage: Stage) -> None:
+    sqlite_stage.provider.answering = answer_with(PENDING)
+    job = await tracked(sqlite_stage, await sqlite_stage.add_webhook(poll_seconds=(30.0, 60.0)))
+    await sqlite_stage.work_through(29)
+    assert await sqlite_stage.attempts(job.id) == []
+    await sqlite_stage.work_through(80)
+    assert len(await sqlite_stage.attempts(job.id)) == 2
+
+
+async def test_a_known_job_is_returned_and_learns_what_is_new(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    first = await tracked(stage, webhook, metadata={"a": 1})
+    again = await track(stage, webhook, provider_job_id="t-1", metadata={"a": 2, "b": 3})
+    assert isinstance(again, Tracked) and not again.created
+    assert (again.job.id, again.job.provider_job_id, again.job.metadata) == (first.id, "t-1", {"a": 1, "b": 3})
+    by_id = await track(stage, webhook, provider_job_id="t-1", response_url=None)
+    assert isinstance(by_id, Tracked) and by_id.job.id == first.id
+    assert await count(stage.database, schema.jobs) == 1
+
+
+async def test_a_job_that_a_notification_made_is_tracked_from_then_on(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    answer = await stage.accept(webhook, {"response_url": URL})
+    job = await tracked(stage, webhook)
+    assert job.id == answer.job_id and job.tracked
+
+
+async def test_a_job_of_another_webhook_of_the_account_is_refused(stage: Stage) -> None:
+    mine, other = await stage.add_webhook(), await stage.add_webhook()
+    await tracked(stage, mine)
+    refused = await track(stage, other)
+    assert isinstance(refused, Refused) and refused.code == "job_of_another_webhook"
+
+
+async def test_keys_of_two_jobs_are_refused(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    await tracked(stage, webhook)
+    await tracked(stage, webhook, provider_job_id="t-2", response_url=None)
+    refused = await track(stage, webhook, provider_job_id="t-2")
+    assert isinstance(refused, Refused) and refused.code == "keys_of_two_jobs"
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/1", "https://provider.example@evil.example/", "nonsense"])
+async def test_a_foreign_url_is_refused_and_the_field_named(sqlite_stage: Stage, url: str) -> None:
+    refused = await track(sqlite_stage, await sqlite_stage.add_webhook(), response_url=url)
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.field) == ("foreign_response_url", "response_url")
+
+
+async def test_two_who_track_the_same_at_once_follow_one_job(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    jobs = await asyncio.gather(*(tracked(stage, webhook) for _ in range(8)))
+    assert len({job.id for job in jobs}) == 1
+
+
+async def test_time_since_the_submit_counts(sqlite_stage: Stage) -> None:
+    webhook = await sqlite_stage.add_webhook()
+    now = sqlite_stage.clock.now()
+    hour_ago = await tracked(sqlite_stage, webhook, submitted_at=after(now, -3600))
+    future = await tracked(sqlite_stage, webhook, response_url=URL + "0", submitted_at=after(now, 3600))
+    assert seconds_between(hour_ago.deadline, future.deadline) == 3600
+
+
+async def test_an_answer_is_recorded_in_the_transaction_of_its_effect(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("cannot be recorded")
+
+    given = TrackRequest(provider_job_id="t-1", response_url=None, metadata={}, submitted_at=None)
+    with pytest.raises(RuntimeError):
+        await stage.tracker.track(webhook, given, broken)
+    assert await count(stage.database, schema.jobs) == 0
+
+
+async def test_a_fetch_can_be_asked_for_now(stage: Stage) -> None:
+    stage.provider.answering = answer_with(PENDING, Page())
+    job = await tracked(stage, await stage.add_webhook(poll_seconds=(1000.0,)))
+    for expected in ("waiting", "completed"):
+        outcome = await stage.tracker.fetch_now(await stage.job(job.id))
+        assert isinstance(outcome, Job)
+        stage.clock.advance(1)
+        await stage.work_until_idle()
+        assert (await stage.job(job.id)).status == expected
+    refused = await stage.tracker.fetch_now(await stage.job(job.id))
+    assert isinstance(refused, Refused) and refused.code == "job_is_final"
+
+
+async def test_who_waits_for_a_job_is_woken_when_it_ends(stage: Stage) -> None:
+    job = await tracked(stage, await stage.add_webhook())
+    waiting = asyncio.create_task(stage.tracker.wait(job.id, 60))
+    await stage.database.quiet()
+    stage.clock.advance(5)
+    await stage.work_until_idle()
+    ended = await waiting
+    assert ended is not None and ended.status is JobStatus.COMPLETED
+    assert await stage.tracker.wait("job_" + "0" * 32, 0) is None
+    assert await stage.tracker.wait(job.id, 0) == ended
+
+
+async def test_cancelling_is_not_something_this_provider_can(sqlite_stage: Stage) -> None:
+    job = await tracked(sqlite_stage, await sqlite_stage.add_webhook())
+    refused = await sqlite_stage.tracker.cancel(job)
+    assert not isinstance(refused, Cancelled) and refused.code == "cancel_not_supported"

@@ -1,0 +1,69 @@
+"""This process among the others."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+
+from relay.clock import Instant, after
+from relay.model import new_id
+from relay.store import nodes
+from relay.workers.heartbeat import MOST_SKEW_SECONDS, Heartbeat
+from tests.support.stage import Stage
+
+
+def beating(stage: Stage, role: str = nodes.WORKER) -> Heartbeat:
+    return Heartbeat(new_id("node", stage.clock.now()), role, stage.database, stage.clock)
+
+
+async def test_workers_count_each_other(stage: Stage) -> None:
+    first, second, server = beating(stage), beating(stage), beating(stage, "server")
+    assert await first.run_once() == 0
+    assert first.workers == 1
+    await second.run_once()
+    await server.run_once()
+    await first.run_once()
+    assert (first.workers, second.workers, server.workers) == (2, 2, 2)
+
+
+async def test_who_leaves_is_counted_no_more(stage: Stage) -> None:
+    first, second = beating(stage), beating(stage)
+    await first.run_once()
+    await second.run_once()
+    await second.leave()
+    await first.run_once()
+    assert first.workers == 1
+
+
+async def test_who_died_is_counted_no_more_after_a_while(stage: Stage) -> None:
+    first, second = beating(stage), beating(stage)
+    await second.run_once()
+    stage.clock.advance(300)
+    await first.run_once()
+    assert first.workers == 1
+
+
+@pytest.mark.parametrize(("skew", "right"), [(0.0, True), (1.9, True), (-1.9, True), (2.5, False), (-2.5, False)])
+async def test_a_clock_that_is_off_is_noticed(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch, skew: float, right: bool
+) -> None:
+    heartbeat = beating(sqlite_stage)
+    theirs: list[Instant] = [after(sqlite_stage.clock.now(), -skew)]
+    monkeypatch.setattr(nodes, "database_now", lambda connection: theirs[0])
+    with structlog.testing.capture_logs() as logs:
+        await heartbeat.run_once()
+    assert heartbeat.skew_seconds == pytest.approx(skew)
+    assert heartbeat.clock_is_right is right
+    assert [entry["event"] for entry in logs] == ([] if right else ["clock.skewed"])
+    theirs[0] = sqlite_stage.clock.now()
+    await heartbeat.run_once()
+    assert heartbeat.clock_is_right and MOST_SKEW_SECONDS == 2
+
+
+async def test_the_real_databases_clock_can_be_compared(stage: Stage) -> None:
+    heartbeat = beating(stage)
+    await heartbeat.run_once()
+    if stage.database.is_sqlite:
+        assert heartbeat.skew_seconds == 0, "one process, one clock"
+    else:
+        assert not heartbeat.clock_is_right, "the test's clock stands still in its own time"

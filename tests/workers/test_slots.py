@@ -1,0 +1,99 @@
+"""Who may start now."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.workers.slots import LaneLimit, Slots
+from tests.support.clock import FakeClock
+
+
+class Gate:
+    """Lets in so many at a time, and counts."""
+
+    def __init__(self, most: int) -> None:
+        self.left, self.unused = most, 0
+
+    def enter(self, lane: str) -> bool:
+        self.left -= self.left > 0
+        return self.left >= 0
+
+    def leave(self, lane: str, *, used: bool) -> None:
+        self.unused += not used
+
+    def opens_in(self, lane: str) -> float | None:
+        return None
+
+
+def slots_of(total: int = 10, most: int = 3, rate: float | None = None, *, clock: FakeClock | None = None) -> Slots:
+    return Slots(total, lambda lane: LaneLimit(lane != "closed", most, rate), clock or FakeClock())
+
+
+def test_a_lane_has_a_cap_and_others_are_not_touched_by_it() -> None:
+    slots = slots_of()
+    assert [slots.reserve("a") for _ in range(5)] == [True, True, True, False, False]
+    assert slots.reserve("b")
+    assert (slots.in_lane("a"), slots.in_lane("b"), slots.taken, slots.free) == (3, 1, 4, 6)
+    slots.release("a")
+    assert slots.reserve("a")
+
+
+def test_there_is_a_cap_over_everything() -> None:
+    slots = slots_of(total=2)
+    assert [slots.reserve(lane) for lane in "abc"] == [True, True, False]
+    assert slots.opens_in("c") == math.inf
+
+
+def test_a_closed_lane_takes_nothing_and_time_does_not_help() -> None:
+    slots = slots_of()
+    assert not slots.reserve("closed")
+    assert slots.opens_in("closed") == math.inf
+
+
+def test_a_rate_lets_one_through_and_says_when_the_next(clock: FakeClock) -> None:
+    slots = slots_of(most=100, rate=2.0, clock=clock)
+    assert slots.reserve("a") and not slots.reserve("a")
+    assert slots.opens_in("a") == pytest.approx(0.5)
+    clock.advance(slots.opens_in("a"))
+    assert slots.reserve("a") and not slots.reserve("a")
+    clock.advance(60)
+    assert [slots.reserve("a") for _ in range(4)] == [True, True, False, False], "a second's worth is saved up"
+
+
+def test_what_was_not_used_costs_nothing_of_the_rate(clock: FakeClock) -> None:
+    slots = slots_of(rate=0.1, clock=clock)
+    for _ in range(5):
+        assert slots.reserve("a")
+        slots.release("a", used=False)
+    assert slots.reserve("a")
+    slots.release("a")
+    assert not slots.reserve("a")
+
+
+def test_a_slot_that_the_gate_refuses_costs_nothing_of_the_rate(clock: FakeClock) -> None:
+    gate = Gate(0)
+    gate.left = -1
+    slots = Slots(10, lambda lane: LaneLimit(True, 3, 0.1), clock, gate)
+    assert not slots.reserve("a")
+    gate.left = 5
+    assert slots.reserve("a")
+    slots.release("a", used=False)
+    assert gate.unused == 1
+    assert slots.opens_in("a") == math.inf, "the gate waits for something to happen"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=200))
+def test_the_books_are_always_right(steps: list[tuple[str, bool]]) -> None:
+    slots, out = slots_of(total=5, most=2), {"a": 0, "b": 0, "c": 0}
+    for lane, take in steps:
+        if take:
+            out[lane] += slots.reserve(lane)
+        elif out[lane]:
+            slots.release(lane)
+            out[lane] -= 1
+        assert slots.taken == sum(out.values()) <= 5
+        assert all(slots.in_lane(name) == number <= 2 for name, number in out.items())
