@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench crash powercut constraints clean
+.PHONY: help install demo test bench crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,19 @@ test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
 bench: $(STAMP) ## measure Relay beside floors of the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-crash: $(STAMP) ## kill Relay at random moments under load and count what was lost
+# The proofs of the promise. RELAY_CRASH=long makes each of them many times as long.
+crash: $(STAMP) ## kill Relay under load, take its disk and its database away, and count what was lost
 	@$(BIN)/python -m tests.crash $(ARGS)
+	@$(BIN)/python -m tests.crash.points
+	@$(BIN)/python -m tests.crash.outage
 
 powercut: $(STAMP) ## open 1,000 disk images of a power cut and look for every acknowledged notification
+	@$(BIN)/python -m tests.crash.durable
 	@$(BIN)/python -m tests.crash.powercut $(ARGS)
+
+zombie: $(STAMP) ## stop workers past their lease and wake them, race for claims: who lost a lease changes nothing
+	@$(BIN)/python -m tests.crash.zombie $(ARGS)
+	@$(BIN)/python -m tests.crash.claims
 
 # pip is asked for the exact files first; Relay itself comes from here, so it has no hash.
 $(STAMP): pyproject.toml constraints.txt

@@ -6,11 +6,12 @@ Relay's own lines take structlog's short way; lines of libraries come through `l
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 import orjson
 import structlog
@@ -56,10 +57,12 @@ def configure(*, format: str, level: str, clock: Clock, stream: TextIO | None = 
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [structlog.processors.add_log_level, _stamp(clock), structlog.processors.format_exc_info]
     render = _console_renderer(out) if console else _json_renderer
+    lines = _Lines(out.buffer)
+    atexit.register(lines.flush)
     structlog.configure(
         processors=[*shared, _last(render)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *args: structlog.BytesLogger(out.buffer),
+        logger_factory=lambda *args: lines,
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -92,6 +95,32 @@ def scrub(line: bytes) -> bytes:
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """uvicorn reports each request that a stop has cancelled as an error; whoever stopped the server has said so."""
     return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+
+
+class _Lines:
+    """Writes lines, those of one turn of the event loop with one call: under load a line each would cost more than
+    making it does. Without a running loop a line is written at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: list[bytes] = []
+
+    def msg(self, line: bytes) -> None:
+        self._waiting.append(line + b"\n")
+        if len(self._waiting) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            self.flush()
+
+    debug = info = warning = warn = error = critical = exception = fatal = failure = log = msg
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._stream.closed:
+            self._stream.write(b"".join(waiting))
+            self._stream.flush()
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -67,7 +67,8 @@ def follow(connection: Connection, job: Job, keys: Sequence[Key], siblings: Sequ
 def _follow_known(connection: Connection, job_id: str, given: Job) -> Job:
     row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
     if row is None:
-        raise Conflict("provider_job_id", "the job was deleted just now")  # its keys are gone too: the next try makes it
+        # its keys are gone with it: the next try makes the job anew
+        raise Conflict("provider_job_id", "the job was deleted just now")
     known = job_rows.read(row)
     followed = replace(
         known,

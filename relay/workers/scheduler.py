@@ -69,8 +69,8 @@ class Scheduler(Generic[W]):
         self._wake.set()
 
     def slot_freed(self) -> None:
-        """A slot came back: whoever waits in a lane may go."""
-        if self._lanes:
+        """A slot came back: for whoever waits in a lane, or for what a hint told of while there was none."""
+        if self._lanes or self._hinted:
             self._wake.set()
 
     async def run(self) -> None:

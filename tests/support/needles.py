@@ -58,4 +58,4 @@ def _pieces(form: bytes) -> Iterator[bytes]:
 
 def _around(haystack: bytes, piece: bytes) -> bytes:
     at = haystack.index(piece)
-    return haystack[max(0, at - 80) : at + PIECE + 20]
+    return haystack[max(0, at - 60) : at + PIECE + 10]

@@ -32,7 +32,7 @@ async def filled(stage: Stage) -> None:
     await stage.add_subscription()
     webhook = await stage.add_webhook()
     stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
-    for number in range(150):
+    for number in range(110):
         await stage.accept(webhook, {"response_url": f"{URL}/{number}"})
     await stage.work_until_idle()
 
@@ -41,7 +41,7 @@ async def test_what_is_older_than_the_retention_goes_and_leaves_nothing(stage: S
     await filled(stage)
     stage.clock.advance(29 * DAY_SECONDS)
     await keep_house(stage)
-    assert await count(stage.database, schema.results) == 150
+    assert await count(stage.database, schema.results) == 110
     stage.clock.advance(2 * DAY_SECONDS)
     await keep_house(stage)
     assert [await count(stage.database, table) for table in TABLES] == [0] * len(TABLES)
@@ -55,8 +55,8 @@ async def test_a_result_with_a_pending_delivery_is_kept_with_all_that_belongs_to
     await filled(stage)
     stage.clock.advance(31 * DAY_SECONDS)
     await keep_house(stage)
-    assert await count(stage.database, schema.results) == 150
-    assert await count(stage.database, schema.payload_chunks) == 150
+    assert await count(stage.database, schema.results) == 110
+    assert await count(stage.database, schema.payload_chunks) == 110
 
 
 async def test_a_job_that_has_not_ended_is_kept(stage: Stage) -> None:

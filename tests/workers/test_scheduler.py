@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import update
+from sqlalchemy import Connection, text, update
 
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
@@ -65,7 +66,7 @@ async def test_one_lane_with_a_hundred_thousand_due_rows_hides_nobody(sqlite_sta
     busy = await stage.add_subscription(max_in_flight=4)
     quiet = [await stage.add_subscription() for _ in range(5)]
     old = Instant(stage.clock.now() - 10_000_000)
-    await stage.database.write(lambda c: bulk_deliveries(c, [busy.id], 100_000, old))
+    await stage.database.write(partial(_backlog, subscription_id=busy.id, total=100_000, due_at=old))
     mine = [a_delivery(subscription_id=item.id, due_at=stage.clock.now()) for item in quiet]
     await put_deliveries(stage.database, *mine)
     started: list[str] = []
@@ -73,6 +74,19 @@ async def test_one_lane_with_a_hundred_thousand_due_rows_hides_nobody(sqlite_sta
     await stage.delivering.scheduler.run_once()
     assert {item.id for item in quiet} <= set(started)
     assert started.count(busy.id) == 4, "no more than its cap"
+
+
+def _backlog(connection: Connection, subscription_id: str, total: int, due_at: Instant) -> None:
+    """So many due deliveries of one subscription, made by SQLite itself."""
+    delivery, result = "printf('dlv_%032x', n)", "printf('res_%032x', n)"
+    connection.execute(
+        text(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :total) "
+            "INSERT INTO deliveries (id, result_id, subscription_id, message_id, status, created_at, due_at, claims) "
+            f"SELECT {delivery}, {result}, :lane, {result}, 'pending', :due, :due, 0 FROM numbers"
+        ),
+        {"total": total, "lane": subscription_id, "due": due_at},
+    )
 
 
 async def test_many_subscriptions_with_backlogs_take_turns(sqlite_stage: Stage) -> None:
