@@ -19,6 +19,7 @@ from relay.errors import StoreUnavailable
 from relay.model import ATTEMPT, Attempt, DeliveryStatus, Result, Subscription, SubscriptionStatus, Trigger, new_id
 from relay.outbound.deliveries import DeliveryDoor, Reply
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
+from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
 from relay.pipeline.schedule import JITTER, retry_after_seconds
@@ -130,7 +131,7 @@ class Deliverer:
             duration_ms=reply.duration_ms,
             http_status=reply.status,
             error_code=reply.error_code,
-            response_excerpt=reply.excerpt,
+            response_excerpt=without_values(reply.excerpt, subscription.headers),
         )
         settlement = DeliverySettlement(
             delivery_id=delivery.id,

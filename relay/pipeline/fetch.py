@@ -7,7 +7,7 @@ One claimed job, one question, one decision, one settlement. What an answer mean
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,14 +15,14 @@ import structlog
 
 from relay.clock import Instant
 from relay.errors import OutboundError, StoreUnavailable
-from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Secret, Trigger, new_id
+from relay.model import ATTEMPT, RESULT, Attempt, Job, JobStatus, Result, Secret, Trigger, new_id
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
 from relay.pipeline.bindings import Binding
 from relay.pipeline.credentials import Credentials
 from relay.pipeline.decision import Conclusion, Reading, call_outcome, conclude_inline, decide, postpone
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES
-from relay.pipeline.excerpt import safe_excerpt
+from relay.pipeline.excerpt import redact, safe_excerpt
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.gate import OriginGate
@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 EXCERPT_BYTES: Final = 1024
+NOTHING_TO_ASK_SECONDS: Final = 600.0
 BROKEN_SECONDS: Final = 300.0  # until a job is tried again that we ourselves failed at
 
 
@@ -103,9 +104,17 @@ class Fetcher:
         elif job.inline_notification_id is not None and job.response_url is None:
             await self._take_inline(job, binding, job.inline_notification_id)
         elif (url := result_url(job, binding)) is None:
-            await self._postpone(job, postpone(job, now, seconds=600.0, error="nothing_to_ask"), None)
+            await self._nothing_to_ask(job, binding, now)
         else:
             await self._fetch(job, binding, url)
+
+    async def _nothing_to_ask(self, job: Job, binding: Binding, now: Instant) -> None:
+        """Neither a URL nor an id is known yet: a notification may still bring one, until it is time to give up."""
+        if now < job.give_up_at or job.status.is_final:
+            await self._postpone(job, postpone(job, now, seconds=NOTHING_TO_ASK_SECONDS, error="nothing_to_ask"), None)
+            return
+        conclusion = Conclusion(JobStatus.EXPIRED, "gave up: there was never anything to ask", with_payload=False)
+        await self._conclude(job, binding, conclusion, Asked(self._floor.payloads.spool(), now, 0, Reading()), None)
 
     async def _fetch(self, job: Job, binding: Binding, url: str) -> None:
         asked = await self._ask(job, binding, url)
@@ -180,9 +189,12 @@ class Fetcher:
         else:
             asked.whole = body or b""
             verdict = read_answer(binding.profile, asked.http_status or 0, headers, asked.whole)
-        if verdict.kind != "completed" and asked.whole is not None:
+        if verdict.kind != "completed":
             secrets = [*binding.webhook.credentials.values(), *_headers_of(binding).values()]
-            asked.excerpt = safe_excerpt(asked.whole[:EXCERPT_BYTES], secrets)
+            if asked.whole is not None:
+                asked.excerpt = safe_excerpt(asked.whole[:EXCERPT_BYTES], secrets)
+            if verdict.error is not None:
+                verdict = replace(verdict, error=redact(verdict.error, secrets))
         return Reading(verdict=verdict, retry_after_seconds=self._retry_after(verdict))
 
     def _retry_after(self, verdict: Verdict) -> float | None:

@@ -8,6 +8,7 @@ from relay.clock import rfc3339
 from relay.model import ATTEMPT, EVENT, JOB, Attempt, Subscription, Trigger, new_id
 from relay.outbound.deliveries import DeliveryDoor
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
+from relay.pipeline.excerpt import without_values
 from relay.pipeline.floor import Floor
 from relay.signing.standard_webhooks import decode_secret, sign
 
@@ -51,5 +52,5 @@ class SubscriptionProbe:
             duration_ms=reply.duration_ms,
             http_status=reply.status,
             error_code=reply.error_code,
-            response_excerpt=reply.excerpt,
+            response_excerpt=without_values(reply.excerpt, subscription.headers),
         )

@@ -74,6 +74,11 @@ class Program:
             raise CrashError(f"{self.name} ended with {self.process.returncode}: {self.said()[-3000:]}")
         return time.monotonic() - self.started
 
+    def cpu_seconds(self) -> float:
+        """Processor time that it took so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
     def signal(self, number: signal.Signals) -> None:
         """To the process and all that it started; a tracer is left to write down what it saw."""
         with contextlib.suppress(ProcessLookupError):

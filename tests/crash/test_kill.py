@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.kill import recoveries, run
+from tests.crash.kill import Start, measure, run
 from tests.crash.load import Ack
 from tests.crash.world import Kind
 
@@ -16,5 +16,12 @@ def test_three_kills_lose_nothing(kind: Kind) -> None:
 def test_recovery_is_measured_from_each_start_to_its_first_acknowledgement() -> None:
     acks = [Ack(str(at), at, "", "", "") for at in (1.0, 9.0, 11.5, 12.0, 22.5)]
 
+    starts = [Start(10.0), Start(15.0), Start(20.0)]
+    measure(starts, acks)
+
     # the relay that started at 15 was killed before it acknowledged anything
-    assert recoveries([10.0, 15.0, 20.0], acks) == [1.5, 2.5]
+    assert [start.recovery for start in starts] == [1.5, None, 2.5]
+
+
+def test_recovery_is_judged_without_the_time_in_which_others_had_the_processor() -> None:
+    assert Start(0.0, ready=6.0, cpu=1.5, recovery=6.25).own == 1.75

@@ -148,7 +148,8 @@ async def secret_life(url: str, directory: Path) -> AsyncIterator[Life]:
             await asyncio.to_thread(relay.await_ready)
             world = World(session, f"http://127.0.0.1:{port}", netnut, sink, planted["admin key"])
             made = await world.post("/v1/keys", {"name": "reader", "scope": "read"})
-            reader = Caller(session, world.url, needles.plant("read key", made["key"]))
+            reader = Caller(session, world.url, made["key"])
+            needles.plant("read key", made["key"].rpartition("_")[2])
             yield Life(world, reader, relay, needles, planted)
 
 
