@@ -32,7 +32,7 @@ def next_attempt(
         wait = max(wait, AFTER_DEADLINE_SECONDS)
     if at_least is not None:
         asked = max(wait, at_least, SHORTEST_SECONDS)
-        return after(now, min(asked, max(wait, left - MARGIN_SECONDS)) if left > 0 else asked)
+        return after(now, min(asked, max(wait, left - MARGIN_SECONDS, SHORTEST_SECONDS)) if left > 0 else asked)
     for before in FORCED_BEFORE_SECONDS:
         forced = left - before - FORCED_JITTER_SECONDS * chance
         if 0 < forced < wait:

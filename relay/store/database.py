@@ -53,8 +53,14 @@ POSTGRES_SETTINGS = {
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "10000",  # a held snapshot bloats everything
     "tcp_user_timeout": "10000",
+    "tcp_keepalives_idle": "10",  # a client that vanished in the middle of a message holds its row locks until noticed
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
     "jit": "off",
 }
+# A process that was stopped in the middle of a message is neither idle nor ended by statement_timeout, and keeps its
+# row locks: only this ends its transaction, so that others can take its work over. PostgreSQL has it since 17.
+TRANSACTION_MILLISECONDS = 15_000
 
 
 class Backend(Protocol):
@@ -230,7 +236,10 @@ class PostgresBackend:
         async def dial() -> Any:
             # asyncpg reads the address itself, so that libpq's options (sslmode, host=/socket, …) mean what they do
             settings = dict(POSTGRES_SETTINGS)
-            return await asyncpg.connect(address, timeout=5, command_timeout=30, server_settings=settings)
+            connection = await asyncpg.connect(address, timeout=5, command_timeout=30, server_settings=settings)
+            if connection.get_server_version().major >= 17:
+                await connection.execute(f"SET transaction_timeout = {TRANSACTION_MILLISECONDS}")
+            return connection
 
         self._engine = create_async_engine(
             "postgresql+asyncpg://",

@@ -39,7 +39,7 @@ def _translate_driver(error: BaseException, origin: BaseException | None, *, los
     state = str(getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None) or "")
     if state == "53100":
         return StoreFull("the database's disk is full")
-    if state in ("40001", "40P01", "55P03", "25P03"):
+    if state in ("40001", "40P01", "55P03", "25P03", "25P04"):
         return LostRace(f"the transaction was rolled back ({state})")
     if lost or state[:2] in ("08", "53", "57", "58") or isinstance(error, exc.InterfaceError):
         return StoreUnavailable(f"the database went away ({state or type(origin).__name__})")

@@ -8,16 +8,17 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("postgres_to_cra
 
 
 def test_two_servers_and_two_workers_share_the_work_and_lose_nothing_when_one_of_each_is_killed() -> None:
-    assert share.run(seconds=4, rate=60).problems() == []
+    assert share.run(seconds=3, rate=60).problems() == []
 
 
 def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_when_it_wakes() -> None:
-    outcome = zombie.run(2, seed=1)
+    outcome = zombie.run(1, seed=1)
 
     assert outcome.problems() == []
     assert outcome.rejected > 0, "no zombie even tried"
 
 
+@pytest.mark.slow
 def test_without_the_fence_a_zombie_is_caught() -> None:
     assert zombie.run(1, seed=1, without=("fence",)).changed != []
 

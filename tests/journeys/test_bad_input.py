@@ -184,7 +184,9 @@ async def test_header_bombs_are_431(world: World, bomb: str) -> None:
     webhook = await world.webhook()
     split = urlsplit(webhook["callback_url"])
     reader, writer = await asyncio.open_connection(split.hostname, split.port)
-    writer.write(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n" % split.path.encode() + BOMBS[bomb] + b"\r\n{}")
+    writer.write(
+        b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n" % split.path.encode() + BOMBS[bomb] + b"\r\n{}"
+    )
     head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     assert head.startswith(b"HTTP/1.1 431 ")

@@ -16,7 +16,15 @@ from tests.support.secret_life import Life, echo, made_up, secret_life, stored
 
 MIB: Final = 1024 * 1024
 # Where an excerpt is cut, a secret may stand half inside it.
-ECHOES: Final = ("500/0/json", "400/0/html", "200/0/json", "200/960/html", "400/1000/json", "500/900/html", "400/930/html")
+ECHOES: Final = (
+    "500/0/json",
+    "400/0/html",
+    "200/0/json",
+    "200/960/html",
+    "400/1000/json",
+    "500/900/html",
+    "400/930/html",
+)
 NOUNS: Final = ("webhooks", "subscriptions", "notifications", "jobs", "results", "deliveries", "replays", "keys")
 
 
@@ -146,7 +154,9 @@ async def _crash(life: Life, webhook: dict[str, Any]) -> None:
         lambda page: any(found["last_error"] == "internal_error" for found in page["data"]),
     )
     credentials = {"username": planted["username"], "password": planted["password"]}
-    crashed = await life.say("POST", "/v1/webhooks", {"name": "crash", "provider": "netnut", "credentials": credentials})
+    crashed = await life.say(
+        "POST", "/v1/webhooks", {"name": "crash", "provider": "netnut", "credentials": credentials}
+    )
     assert crashed["code"] == "internal_error"
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import orjson
+import pytest
+
+import relay.app.relay
 from tests.crash.rig import free_port, relay_command
-from tests.support.journey import World, process_environment, processes, stand_ins
+from tests.support.journey import World, process_environment, processes, running, settings_of, stand_ins
 
 WORK = 12
 
@@ -18,7 +22,7 @@ async def test_a_relay_that_is_stopped_half_way_and_started_again_loses_nothing(
     async with stand_ins() as (netnut, sink, session):
         world = World(session, f"http://127.0.0.1:{port}", netnut, sink)
         sink.knobs.status = 503
-        async with processes(tmp_path, relay=(command, env)) as (relay,):
+        async with processes(tmp_path, relay=(command, env)) as (program,):
             webhook = await world.webhook()
             await world.subscribe("billing")
             await world.finished_trace(webhook)
@@ -26,11 +30,11 @@ async def test_a_relay_that_is_stopped_half_way_and_started_again_loses_nothing(
             netnut.knobs.answer_seconds = None
             traces = [await world.finished_trace(webhook) for _ in range(WORK)]
             await netnut.held.wait()  # and fetches whose answers never come
-            assert await asyncio.to_thread(relay.stop) == 0
-            assert "Traceback" not in relay.said()
+            assert await asyncio.to_thread(program.stop) == 0
+            assert "Traceback" not in program.said()
         netnut.knobs.answer_seconds = 0
         sink.knobs.status = 200
-        async with processes(tmp_path, relay=(command, env)) as (relay,):
+        async with processes(tmp_path, relay=(command, env)) as (program,):
             for trace in traces:
                 await world.ended((await world.job_of(trace))["id"])
             page = await world.until("/v1/deliveries", lambda page: _all_are(page["data"], "delivered", WORK + 1))
@@ -38,7 +42,7 @@ async def test_a_relay_that_is_stopped_half_way_and_started_again_loses_nothing(
                 message.message_id for message in sink.messages if message.answered == 200
             }
             assert sink.counts["forged"] == 0
-            assert await asyncio.to_thread(relay.stop) == 0
+            assert await asyncio.to_thread(program.stop) == 0
 
 
 async def test_two_that_serve_and_one_that_works_share_a_postgresql(stage_postgres_url: str, tmp_path: Path) -> None:
@@ -73,3 +77,26 @@ async def test_two_that_serve_and_one_that_works_share_a_postgresql(stage_postgr
 
 def _all_are(deliveries: list[dict[str, object]], status: str, count: int) -> bool:
     return len(deliveries) == count and all(delivery["status"] == status for delivery in deliveries)
+
+
+async def test_workers_that_have_not_heard_of_a_new_webhook_and_subscription_serve_them(
+    stage_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.app.relay, "CONFIGURATION_SECONDS", 3600)
+    front, fetches, delivers = (settings_of(stage_postgres_url, tmp_path) for _ in range(3))
+    async with (
+        stand_ins() as (netnut, sink, session),
+        running(front, works=False),
+        running(fetches, serves=False) as fetching,
+        running(delivers, serves=False) as delivering,
+    ):
+        assert fetching.delivering is not None
+        assert delivering.fetching is not None
+        fetching.delivering.scheduler.paused = delivering.fetching.scheduler.paused = True
+        world = World(session, front.public_url, netnut, sink)
+        webhook = await world.webhook()
+        await world.subscribe("billing")
+        await world.finished_trace(webhook)
+        (message,) = await sink.wait_for(1)
+        assert message.verified
+        assert orjson.loads(message.body)["data"]["webhook_name"] == webhook["name"]

@@ -28,7 +28,9 @@ from tests.support.journey import LOOPBACK, PASSWORD, Caller, stand_ins
 
 TOP: Final = Path(__file__).parents[2]
 README: Final = (TOP / "README.md").read_text("utf-8")
-BLOCK: Final = re.compile(r"(?:<!-- block: (?P<kind>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK: Final = re.compile(
+    r"(?:<!-- block: (?P<kind>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
 COMMAND_SECONDS: Final = 60.0
 
 
@@ -182,9 +184,13 @@ def test_the_way_without_make_makes_the_same() -> None:
     lines = texts("pip")[0].splitlines()
     assert lines == ["python3 -m venv .venv", ".venv/bin/pip install '.[postgres]'", ".venv/bin/relay demo"]
     options = ["--dry-run", "--no-deps", "--disable-pip-version-check", "--quiet"]
-    if int(version("setuptools").partition(".")[0]) >= 80:  # as `make install` has it; else pip fetches one for the build
+    if (
+        int(version("setuptools").partition(".")[0]) >= 80
+    ):  # as `make install` has it; else pip fetches one for the build
         options.append("--no-build-isolation")
-    ran = subprocess.run([sys.executable, "-m", "pip", "install", *options, ".[postgres]"], cwd=TOP, capture_output=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, ".[postgres]"], cwd=TOP, capture_output=True
+    )
     assert ran.returncode == 0, ran.stderr
 
 
@@ -199,7 +205,7 @@ def test_the_demo_prints_what_is_shown(tmp_path: Path) -> None:
 
 
 def _shape(line: str) -> str:
-    """A line without what differs from run to run: times, sizes, digests, and the order of what is delivered at once."""
+    """A line without what differs from run to run: times, sizes, digests, who is delivered to first."""
     line = re.sub(r"(billing|search) +", "SUBSCRIBER ", line)
     line = re.sub(r"sha256 \w+", "sha256", line)
     return re.sub(r" +", " ", re.sub(r"\b\d+(\.\d+)?( ms)?\b(?! +Basic)", "#", line)).strip()

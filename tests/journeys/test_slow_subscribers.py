@@ -10,7 +10,7 @@ from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import ORIGIN, Stage
 
 HEALTHY_SECONDS = 0.005
-RESULTS = 24
+RESULTS = 14
 EVERY_SECONDS = 0.5
 
 

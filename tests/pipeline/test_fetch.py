@@ -167,13 +167,13 @@ async def test_refused_credentials_mark_the_webhook_and_keep_its_jobs(stage: Sta
     webhook = await stage.add_webhook()
     for number in range(5):
         await stage.accept(webhook, {"response_url": f"{URL}{number}"})
-    await stage.work_through(50)
+    await stage.work_through(5)
     webhook = stage.configuration.current.webhooks[webhook.id]
     assert webhook.status is WebhookStatus.CREDENTIALS_REJECTED
     assert {row["status"] for row in await rows_of(stage.database, schema.jobs)} == {"fetching"}
     asked = len(stage.provider.requests)
-    await stage.work_through(300)
-    assert len(stage.provider.requests) - asked <= 7, "one question a minute or so"
+    await stage.work_through(130)
+    assert len(stage.provider.requests) - asked <= 3, "one question a minute or so"
     stage.provider.answering = answer_with(Page())
     credentials = {"username": Secret("u"), "password": Secret("new")}
     await stage.change_webhook(webhook, status=WebhookStatus.ACTIVE, credentials=credentials)
@@ -255,11 +255,11 @@ async def test_gone_means_expired_only_after_the_deadline_and_has_a_result(stage
 
 
 async def test_a_dead_provider_is_asked_until_it_is_given_up(open_stage: Opening) -> None:
-    stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=3600.0))
-    await fetched(stage, Page(500, b""), retention_seconds=600.0)
-    await stage.work_through(3500)
+    stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=1200.0))
+    await fetched(stage, Page(500, b""), retention_seconds=300.0)
+    await stage.work_through(1190)
     assert (await stage.the_job()).status == "fetching"
-    await stage.work_through(300)
+    await stage.work_through(100)
     job = await stage.the_job()
     assert (job.status, job.last_error) == ("expired", "gave up: server_error")
 

@@ -214,9 +214,11 @@ def settings_of(url: str, directory: Path, **more: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Relay]:
+async def running(
+    settings: Settings, clock: Clock | None = None, *, serves: bool = True, works: bool = True
+) -> AsyncIterator[Relay]:
     """A relay in this process."""
-    relay = Relay(settings, clock=clock)
+    relay = Relay(settings, clock=clock, serves=serves, works=works)
     await relay.start()
     try:
         yield relay

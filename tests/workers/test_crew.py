@@ -26,7 +26,7 @@ class Handling:
 
 
 def crew_of(handling: Handling, clock: FakeClock, *, max_seconds: float = 60.0) -> Crew[str]:
-    slots = Slots(3, lambda lane: LaneLimit(True, 3), clock)
+    slots = Slots(6, lambda lane: LaneLimit(True, 3), clock)
     return Crew("test", slots=slots, handle=handling, clock=clock, max_seconds=max_seconds)
 
 
@@ -40,7 +40,7 @@ async def test_one_bad_row_stops_nobody(clock: FakeClock) -> None:
     crew = crew_of(handling, clock)
     for row_id in ("a", "broken", "b"):
         start(crew, row_id)
-    assert not crew.reserve("lane"), "all slots are taken"
+    assert not crew.reserve("lane"), "the lane is full"
     handling.may_end.set()
     await clock.settle()
     assert handling.ended == ["a", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.store import a_delivery, a_job, bulk_deliveries, job_of, put_
 
 
 async def due_jobs(stage: Stage, count: int, **changes: Any) -> list[Job]:
-    """So many of a webhook's jobs, due, each with a deadline of its own, the last one the earliest."""
+    """So many of a webhook's jobs; the one that has been due longest has the latest deadline."""
     webhook = await stage.add_webhook(**changes)
     now = stage.clock.now()
     made = []
@@ -29,7 +30,8 @@ async def due_jobs(stage: Stage, count: int, **changes: Any) -> list[Job]:
         row_id = new_id(JOB, now)
         deadline = after(now, 7200 - number)
         url = f"{ORIGIN}/{row_id}"
-        made.append(a_job(id=row_id, webhook_id=webhook.id, deadline=deadline, response_url=url, due_at=now))
+        made.append(a_job(id=row_id, webhook_id=webhook.id, deadline=deadline, response_url=url))
+        made[-1] = replace(made[-1], due_at=Instant(now - count + number))
     await put_jobs(stage.database, *made)
     return made
 
@@ -42,18 +44,33 @@ def asked(stage: Stage) -> list[str]:
 async def test_the_earliest_deadline_goes_first_in_a_large_backlog(open_stage: Opening) -> None:
     stage = await open_stage(Plan(fetch_slots=1))
     jobs = await due_jobs(stage, 1500)
-    for _ in range(40):
+    for _ in range(150):
         stage.clock.advance(0.3)
         await stage.fetching.scheduler.run_once()
         await stage.database.quiet()
     expected = [job.id for job in reversed(jobs)]
-    assert asked(stage) == expected[: len(asked(stage))] and len(asked(stage)) >= 30
+    assert asked(stage) == expected[: len(asked(stage))] and len(asked(stage)) >= 140
 
 
-async def test_a_deadline_that_can_be_met_goes_before_those_that_have_passed(open_stage: Opening) -> None:
+async def test_what_comes_in_later_and_is_more_urgent_goes_first(open_stage: Opening) -> None:
     stage = await open_stage(Plan(fetch_slots=1))
     jobs = await due_jobs(stage, 1500)
-    stage.clock.advance(6500)  # of the 1,500, those with the earliest 800 deadlines have passed
+    await stage.fetching.scheduler.run_once()
+    await stage.database.quiet()
+    urgent = replace(jobs[0], id=new_id(JOB, stage.clock.now()), deadline=after(stage.clock.now(), 60))
+    await put_jobs(stage.database, replace(urgent, response_url=f"{ORIGIN}/urgent"))
+    before = len(asked(stage))
+    stage.clock.advance(1.1)
+    await stage.fetching.scheduler.run_once()
+    await stage.database.quiet()
+    assert asked(stage)[before:] == ["urgent"]
+
+
+@pytest.mark.parametrize("count", [300, 1500])
+async def test_a_deadline_that_can_be_met_goes_before_those_that_have_passed(open_stage: Opening, count: int) -> None:
+    stage = await open_stage(Plan(fetch_slots=1))
+    jobs = await due_jobs(stage, count)
+    stage.clock.advance(7200 - count / 2)  # half of the deadlines have passed
     await stage.fetching.scheduler.run_once()
     await stage.database.quiet()
     [first] = asked(stage)

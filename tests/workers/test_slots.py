@@ -86,6 +86,20 @@ def test_a_slot_that_the_gate_refuses_costs_nothing_of_the_rate(clock: FakeClock
     assert slots.opens_in("a") == math.inf, "the gate waits for something to happen"
 
 
+def test_lanes_that_hang_leave_some_slots_to_the_others(clock: FakeClock) -> None:
+    slots = Slots(64, lambda lane: LaneLimit(True, 8), clock, share=0.25)
+    for _ in range(8):
+        for lane in range(40):
+            slots.reserve(f"hangs-{lane}")
+    assert slots.free > 0
+    assert slots.reserve("fine") and slots.opens_in("hangs-0") == math.inf
+
+
+def test_a_lone_lane_gets_its_cap_where_there_is_room(clock: FakeClock) -> None:
+    slots = Slots(64, lambda lane: LaneLimit(True, 32), clock)
+    assert [slots.reserve("a") for _ in range(33)] == [True] * 32 + [False]
+
+
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=200))
 def test_the_books_are_always_right(steps: list[tuple[str, bool]]) -> None:
     slots, out = slots_of(total=5, most=2), {"a": 0, "b": 0, "c": 0}
