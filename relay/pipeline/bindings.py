@@ -22,6 +22,7 @@ class Binding:
     base_url: str | None
     origin: str  # the one that is asked first: what breaker and pace belong to
     authorization: Authorization | None
+    prefixes: tuple[str, ...]  # the origins with the slash behind them
     account: bytes  # equal for webhooks that share provider and credentials
 
     @property
@@ -85,6 +86,7 @@ def bind(webhook: Webhook, profile: Profile) -> Binding:
         base_url=base_url,
         origin=named[0] if named else webhook.id,
         authorization=Authorization(origins, headers) if headers else None,
+        prefixes=tuple(f"{origin}/" for origin in sorted(origins)),
         account=_account(webhook),
     )
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from relay import jsontext
 from relay.clock import Instant, parse_rfc3339
-from relay.jsontext import Steps
+from relay.jsontext import Steps, Value
 from relay.providers.path import Paths
 from relay.providers.profile import MarkerType
 
@@ -22,6 +22,7 @@ UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}\Z")
 _UNIX_TIME: Final = re.compile(r"[0-9]{9,14}(?:\.[0-9]{1,9})?\Z")
 _OPENING: Final[Mapping[MarkerType, bytes]] = {"any": b"", "object": b"{", "array": b"[", "string": b'"'}
+_NO_VALUE: Final = object()
 _EARLIEST: Final = 946_684_800_000  # the year 2000
 _LATEST: Final = 4_102_444_800_000  # the year 2100
 
@@ -29,16 +30,18 @@ _LATEST: Final = 4_102_444_800_000  # the year 2100
 class Message:
     """A message's values by path; of several paths the first that leads to a usable value wins."""
 
-    def __init__(self, values: Mapping[Steps, memoryview], headers: Mapping[str, str], query: str) -> None:
+    def __init__(self, values: Mapping[Steps, Value], headers: Mapping[str, str], query: str) -> None:
         self._values = values
         self._headers = headers
         self._query = query
 
     def has(self, paths: Paths, marker: MarkerType) -> bool:
         """Whether something that is not empty and of the marker's type stands at one of the paths."""
-        values = (self._values.get(path.steps) for path in paths if path.source == "body")
+        values = (self._values.get(path.steps, _NO_VALUE) for path in paths if path.source == "body")
         return any(
-            value is not None and bytes(value[:1]).startswith(_OPENING[marker]) and not jsontext.is_empty(value)
+            value is not _NO_VALUE
+            and jsontext.opening(value).startswith(_OPENING[marker])
+            and not jsontext.is_empty(value)
             for value in values
         )
 
@@ -46,7 +49,7 @@ class Message:
         for path in paths:
             found: str | None
             if path.source == "body":
-                value = self._values.get(path.steps)
+                value = self._values.get(path.steps)  # null has no text either
                 found = None if value is None else jsontext.text_of(value, limit)
             elif path.source == "header":
                 found = header(self._headers, str(path.steps[0]))

@@ -79,7 +79,7 @@ def read_notification(profile: Profile, method: str, query: str, headers: Mappin
     callback = profile.callback
     if callback is None:
         return Notice(problem="no_id_and_no_url")
-    values = callback.selector.select(body)
+    values = callback.selector.read(body)
     message = Message(values or {}, headers, query)
     event = message.word(callback.event)
     if event is not None and any(fnmatchcase(event, pattern) for pattern in callback.ignore_events):
@@ -138,7 +138,7 @@ def _nothing_named(method: str, body: bytes, *, is_json: bool) -> str:
 def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """What the answer to a fetch means by the profile. The body is not copied; a redirect is `unexpected`."""
     fetch = profile.fetch
-    values = fetch.selector.select(body)
+    values = fetch.selector.read(body)
     message = Message(values or {}, headers, "")
     kind, reason = _kind_of_http(fetch, http_status), "http_status"
     if kind is None:

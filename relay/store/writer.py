@@ -133,9 +133,15 @@ class Writer:
                 batch = self._next_batch()
                 await self._commit(batch)
                 if len(batch) >= LINGER_FROM and len(self._queue) < PATIENT_ITEMS:
-                    await asyncio.sleep(LINGER_SECONDS)
+                    await self._moment()
         finally:
             self._free_lanes += 1
+
+    async def _moment(self) -> None:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        loop.call_later(LINGER_SECONDS, _end, over)
+        await over
 
     async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
         try:
@@ -208,6 +214,11 @@ def _answer(entry: _Entry, outcome: Any) -> None:
         entry.future.set_exception(outcome.error)
     else:
         entry.future.set_result(outcome)
+
+
+def _end(moment: asyncio.Future[None]) -> None:
+    if not moment.done():
+        moment.set_result(None)
 
 
 def _fail(entry: _Entry, error: Exception) -> None:

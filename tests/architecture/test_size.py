@@ -8,7 +8,7 @@ from tests.architecture.tree import TOP, files
 
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
-LONGEST_TEST_FILE = 450  # a corpus beside the behaviour it tests is read more easily than one file more
+LONGEST_TEST_FILE = 480  # a corpus beside the behaviour it tests is read more easily than one file more
 
 
 def too_long(path: Path, source: str) -> Iterator[str]:

@@ -9,6 +9,8 @@ import orjson
 import pytest
 
 import relay.app.relay
+from relay.demo.netnut import NetNut
+from relay.model import Secret
 from tests.crash.rig import free_port, relay_command
 from tests.support.journey import World, process_environment, processes, running, settings_of, stand_ins
 
@@ -100,3 +102,27 @@ async def test_workers_that_have_not_heard_of_a_new_webhook_and_subscription_ser
         (message,) = await sink.wait_for(1)
         assert message.verified
         assert orjson.loads(message.body)["data"]["webhook_name"] == webhook["name"]
+
+
+async def test_credentials_that_were_changed_on_another_node_are_not_taken_for_rejected(
+    stage_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.app.relay, "CONFIGURATION_SECONDS", 3600)
+    front, back = (settings_of(stage_postgres_url, tmp_path) for _ in range(2))
+    async with stand_ins() as (netnut, sink, session), running(front, works=False), running(back, serves=False):
+        world = World(session, front.public_url, netnut, sink)
+        webhook = await world.webhook()
+        await world.ended((await world.job_of(await world.finished_trace(webhook)))["id"])  # the worker knows it now
+        async with NetNut(username="customer", password=Secret("changed")) as moved:
+            origins = [netnut.url, moved.url]
+            await world.patch(f"/v1/webhooks/{webhook['id']}", {"origins": origins})
+            trace = netnut.open()
+            assert await netnut.notify(webhook["callback_url"], trace.id) == 200
+            await world.ended((await world.job_of(trace.id))["id"])  # and where else it may fetch
+            credentials = {"username": "customer", "password": "changed"}
+            await world.patch(f"/v1/webhooks/{webhook['id']}", {"credentials": credentials})
+            trace = moved.open()
+            assert await moved.notify(webhook["callback_url"], trace.id) == 200
+            job = await world.ended((await world.job_of(trace.id))["id"])
+            assert [attempt["http_status"] for attempt in await world.attempts(job["id"])] == [401, 200]
+            assert (await world.get(f"/v1/webhooks/{webhook['id']}"))["status"] == "active"
