@@ -101,14 +101,11 @@ class Selector:
 
     def read(self, data: bytes) -> Mapping[Steps, Value] | None:
         """Like `select`, for `text_of` and `is_empty`: a small body that is plain JSON is read by a quicker way."""
-        if len(data) <= SMALL_BYTES:
-            try:
-                quick = self._read_tree(orjson.loads(data))
-            except orjson.JSONDecodeError:
-                quick = None
-            if quick is not None:
-                return quick
-        return self.select(data)
+        try:
+            quick = self._read_tree(orjson.loads(data)) if len(data) <= SMALL_BYTES else None
+        except orjson.JSONDecodeError:
+            quick = None
+        return self.select(data) if quick is None else quick
 
     def _read_tree(self, document: object) -> Mapping[Steps, Value] | None:
         """None when a wanted value is a fraction or beyond 64 bits: how it was written cannot be told any more."""
