@@ -62,6 +62,7 @@ async def _live(settings: Settings, *, serves: bool, works: bool) -> int:
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
+    gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
     gc.freeze()  # what is there now stays: collections need not look at it again
     sys.stderr.write(ready_line(relay) + "\n")
     sys.stderr.flush()

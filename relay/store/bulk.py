@@ -13,7 +13,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Table, Update, exc
+from sqlalchemy import Connection, Dialect, Insert, Table, Update, exc
+from sqlalchemy.dialects import postgresql, sqlite
 
 SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 LOOKUP_MOST: Final = 256
@@ -73,6 +74,13 @@ def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
         while len(rows) - start >= size:
             yield rows[start : start + size]
             start += size
+
+
+def insert_ignoring(connection: Connection, table: Table) -> Insert:
+    """An INSERT that does nothing about rows whose key is there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 class Prepared:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy import insert as insert_into
 
 from relay.clock import Instant
+from relay.store.bulk import insert_ignoring
 from relay.store.schema import sealing_keys
 
 
@@ -16,5 +16,5 @@ def used(connection: Connection) -> list[str]:
 
 def use(connection: Connection, key_id: str, now: Instant) -> None:
     """Note that rows are sealed with this key from now on."""
-    if key_id not in used(connection):
-        connection.execute(insert_into(sealing_keys).values(key_id=key_id, first_used_at=now))
+    insert = insert_ignoring(connection, sealing_keys)  # other processes may start at this very moment
+    connection.execute(insert, {"key_id": key_id, "first_used_at": now})

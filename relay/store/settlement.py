@@ -12,14 +12,13 @@ from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.clock import Instant
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus, WebhookStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
 from relay.store import results as result_rows
-from relay.store.bulk import Prepared, chunks, insert_many
+from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
 from relay.store.configuration import bump, held_version
 from relay.store.queue import held
 from relay.store.schema import (
@@ -190,14 +189,9 @@ def _write_postponed(connection: Connection, item: FetchSettlement, postponed: P
 
 def _learn(connection: Connection, keys: Sequence[tuple[str, str, str, str]]) -> None:
     """Add keys that nobody has; one that belongs to another job stays there (two jobs are never merged)."""
-    insert = _insert_ignoring(connection)
+    insert = insert_ignoring(connection, job_keys)
     for webhook_id, kind, value, job_id in keys:
         connection.execute(insert, {"webhook_id": webhook_id, "kind": kind, "value": value, "job_id": job_id})
-
-
-def _insert_ignoring(connection: Connection) -> Any:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(job_keys).on_conflict_do_nothing()
 
 
 # --- deliveries ------------------------------------------------------------------------------------------------------

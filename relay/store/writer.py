@@ -26,9 +26,9 @@ I = TypeVar("I")  # noqa: E741 - In and Out of an operation
 O = TypeVar("O")  # noqa: E741
 
 BATCH_ITEMS = 256
-# A busy writer waits a moment for more before the next batch: a transaction costs as much as ten of its rows.
-LINGER_FROM = 4  # items in the last batch
-LINGER_SECONDS = 0.001
+# A busy writer does not begin batches faster than this: a transaction costs as much as ten of its rows. One that comes
+# after a rest is begun at once.
+INTERVAL_SECONDS = 0.003
 PATIENCE_SECONDS = 0.008
 PATIENT_ITEMS = 64  # more than this is a batch of its own
 RACES = 3  # how often an item is tried that another node's equal insert beat
@@ -70,7 +70,8 @@ class Writer:
         self._queue: deque[_Entry] = deque()
         self._patient: deque[_Entry] = deque()
         self._patience: asyncio.TimerHandle | None = None
-        self._free_lanes = lanes
+        self._began_at = -INTERVAL_SECONDS
+        self._lanes = self._free_lanes = lanes
         self._closed = False
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -118,7 +119,17 @@ class Writer:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
         room = BATCH_ITEMS - len(batch)
         batch += [self._patient.popleft() for _ in range(min(len(self._patient), room))]
-        return batch
+        return self._of_one_kind(batch) if self._lanes > 1 and batch else batch
+
+    def _of_one_kind(self, batch: list[_Entry]) -> list[_Entry]:
+        """Where batches run side by side, each holds rows of one kind only: of two that lock jobs and deliveries in a
+        different order each would wait for the other until the server ends one of them, a second later."""
+        kind = batch[0].operation
+        end = 1 if kind is None else len(batch)  # a function may lock anything
+        rest = [entry for number, entry in enumerate(batch) if number >= end or entry.operation is not kind]
+        self._queue.extendleft(reversed(rest))
+        self._start_batches()
+        return [entry for entry in batch[:end] if entry.operation is kind]
 
     def _start_batches(self) -> None:
         while self._free_lanes and self._queue:
@@ -130,18 +141,21 @@ class Writer:
     async def _run_lane(self) -> None:
         try:
             while self._queue:
-                batch = self._next_batch()
-                await self._commit(batch)
-                if len(batch) >= LINGER_FROM and len(self._queue) < PATIENT_ITEMS:
-                    await self._moment()
+                await self._pause()
+                if batch := self._next_batch():  # another lane may have taken all of it meanwhile
+                    await self._commit(batch)
         finally:
             self._free_lanes += 1
 
-    async def _moment(self) -> None:
+    async def _pause(self) -> None:
+        """Gather more if the last batch began a moment ago, unless enough is waiting already."""
         loop = asyncio.get_running_loop()
-        over: asyncio.Future[None] = loop.create_future()
-        loop.call_later(LINGER_SECONDS, _end, over)
-        await over
+        left = self._began_at + INTERVAL_SECONDS - loop.time()
+        if left > 0 and len(self._queue) < PATIENT_ITEMS:
+            over: asyncio.Future[None] = loop.create_future()
+            loop.call_later(left, _end, over)
+            await over
+        self._began_at = loop.time()
 
     async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
         try:

@@ -109,9 +109,9 @@ def _is_refusing(world: World) -> bool:
 
 
 def _fill(ballast: Path, directory: Path, *, leave: int) -> None:
-    free = shutil.disk_usage(directory).free
-    with ballast.open("wb") as file:
-        file.write(bytes(max(0, free - leave)))
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # the relay writes too: it may be full
+        while (free := shutil.disk_usage(directory).free) > leave:
+            file.write(bytes(min(MIB, free - leave)))
 
 
 def _await_back(world: World) -> float:

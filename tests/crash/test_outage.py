@@ -9,6 +9,7 @@ from tests.crash.outage import FLOORS, full_disk, postgres_restarts
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("postgres_to_crash")
 def test_postgresql_restarted_under_load_costs_503s_and_nothing_else() -> None:
     outcome = postgres_restarts(2, every=1.5)

@@ -23,6 +23,7 @@ def test_without_the_fence_a_zombie_is_caught() -> None:
     assert zombie.run(1, seed=1, without=("fence",)).changed != []
 
 
+@pytest.mark.slow
 def test_four_processes_that_race_for_the_same_rows_never_hold_one_twice() -> None:
     outcome = claims.run(5_000, seed=1, rows=100)
 
