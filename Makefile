@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench crash powercut zombie constraints clean
+.PHONY: help install demo test proofs bench crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,10 @@ test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow" $(ARGS)
+
+proofs: $(STAMP) ## the slow tests, which `make test` leaves out: crash points, zombies, outages
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(STAMP) ## measure Relay beside floors of the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -54,6 +54,7 @@ async def test_a_black_hole_and_one_that_takes_29_seconds_among_20_slow_nobody_d
     assert waited[-1] <= 0.250
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("silence")
 async def test_even_where_half_of_a_hundred_are_black_holes(fast_stage_url: str) -> None:
     waited = await _play(fast_stage_url, healthy=50, black_holes=50, slow=0)
