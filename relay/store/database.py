@@ -261,7 +261,10 @@ class PostgresBackend:
         return await _run_async(self._engine, fn)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
-        return await _run_async(self._readers, fn)
+        try:
+            return await _run_async(self._readers, fn)
+        except StoreUnavailable:  # after a restart of the server the pool's connections are gone: a new one may be had
+            return await _run_async(self._readers, fn)
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -14,6 +14,7 @@ from relay.store.database import Database
 log = structlog.get_logger(__name__)
 
 MOST_SKEW_SECONDS: Final = 2.0
+SLOWEST_ANSWER_SECONDS: Final = 1.0
 
 
 class Heartbeat:
@@ -42,10 +43,10 @@ class Heartbeat:
         return 0
 
     async def _compare_clocks(self) -> None:
-        before = self._clock.now()
+        before, began = self._clock.now(), self._clock.monotonic()
         theirs = await self._database.read(nodes.database_now)
-        if theirs is None:
-            return
+        if theirs is None or self._clock.monotonic() - began > SLOWEST_ANSWER_SECONDS:
+            return  # it was read at some moment of that time: nobody knows which
         ours = (before + self._clock.now()) / 2
         was_right = self.clock_is_right
         self.skew_seconds = (ours - theirs) / 1000

@@ -12,7 +12,7 @@ import sys
 from typing import Final, get_args
 
 from tests.crash import kill
-from tests.crash.rig import CrashError
+from tests.crash.rig import CrashError, run_main
 from tests.crash.world import Kind
 from tests.support.postgres import find_binaries
 
@@ -54,4 +54,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

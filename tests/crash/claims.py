@@ -26,7 +26,7 @@ from relay.store.database import Database, open_database
 from relay.store.queue import claim, give_back
 from relay.store.schema import deliveries
 from tests.crash.audit import query
-from tests.crash.rig import environment, module
+from tests.crash.rig import environment, module, run_main
 from tests.crash.world import World
 from tests.support.store import a_delivery, put_deliveries
 
@@ -153,4 +153,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

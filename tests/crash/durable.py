@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-import sys
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Final
 
 from tests.crash import strace
 from tests.crash.audit import drain
+from tests.crash.rig import run_main
 from tests.crash.strace import Call
 from tests.crash.world import World
 
@@ -121,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

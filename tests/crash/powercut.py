@@ -25,6 +25,7 @@ from relay.store import migrate
 from tests.crash import strace
 from tests.crash.disk import Disk
 from tests.crash.durable import Answer, answers, trace
+from tests.crash.rig import run_main
 from tests.crash.strace import Call
 from tests.crash.world import World
 
@@ -71,7 +72,9 @@ def cut_power(traced: Traced, *, images: int, seed: int) -> Outcome:
     began = time.monotonic()
     outcome = Outcome(calls=len(traced.calls), answers=len(answers(traced.calls)))
     chance = random.Random(seed)
-    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="relay-powercut-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None
+    ) as directory:
         for number, image in enumerate(cuts(traced.calls, traced.home, images, chance)):
             _judge(image, Path(directory), outcome, upgrade=number % UPGRADE_EVERY == 0)
     outcome.seconds = time.monotonic() - began
@@ -188,4 +191,4 @@ def _tell(mode: str, outcome: Outcome) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import orjson
 import psutil
@@ -130,6 +130,12 @@ def relay_command(*arguments: str, without: Sequence[str] = ()) -> list[str]:
         return module("relay", *arguments)
     taken = [part for name in without for part in ("--without", name)]
     return module("tests.crash.launch", *taken, "--", *arguments)
+
+
+def run_main(main: Callable[[], int]) -> NoReturn:
+    """Run a proof's `main`; SIGTERM ends it as Ctrl-C does, so that nothing it started is left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(main())
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, otherwise: str, *, every: float = 0.01) -> None:

@@ -60,6 +60,22 @@ async def test_a_clock_that_is_off_is_noticed(
     assert heartbeat.clock_is_right and MOST_SKEW_SECONDS == 2
 
 
+async def test_an_answer_that_took_long_tells_nothing_of_the_clocks(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped for a while in the middle of the comparison has not got another clock by that."""
+    heartbeat = beating(sqlite_stage)
+    asked_at = sqlite_stage.clock.now()
+
+    def answer(connection: object) -> Instant:
+        sqlite_stage.clock.advance(6)
+        return asked_at
+
+    monkeypatch.setattr(nodes, "database_now", answer)
+    await heartbeat.run_once()
+    assert heartbeat.clock_is_right
+
+
 async def test_the_real_databases_clock_can_be_compared(stage: Stage) -> None:
     heartbeat = beating(stage)
     await heartbeat.run_once()
