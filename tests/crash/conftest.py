@@ -15,20 +15,17 @@ from tests.crash.world import Kind
 from tests.support.postgres import find_binaries
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def traced() -> Callable[..., Traced]:
-    """A relay's run under strace, as shipped or without something; each is run once."""
+    """A relay's run under strace, as shipped or without something."""
     if not strace.is_there():
         reason = "NO STRACE: that a 2xx is on stable storage is not proved on this machine; install strace"
         if os.environ.get("RELAY_REQUIRE_STRACE") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    runs: dict[tuple[str, ...], Traced] = {}
 
     def run(*without: str) -> Traced:
-        if without not in runs:
-            runs[without] = run_relay(seconds=1.5, rate=60.0, without=without)
-        return runs[without]
+        return run_relay(seconds=1.5, rate=60.0, without=without)
 
     return run
 
