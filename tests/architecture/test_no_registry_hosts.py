@@ -11,7 +11,7 @@ HOSTS = tuple(
     ".".join(parts)
     for parts in (
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("".join(("python", "hosted")), "org"),
         ("registry", "npmjs", "org"),
         ("npmjs", "com"),
         ("yarnpkg", "com"),
