@@ -7,13 +7,14 @@ repeats the URL: it may hold a password.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiosqlite
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from relay.errors import SettingError
+
+if TYPE_CHECKING:  # it brings the ORM with it, 0.1 s that a relay on SQLite need not pay
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 SQLITE = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgres://")
@@ -51,6 +52,9 @@ def open_engine(database_url: str, *, read_only: bool = False) -> AsyncEngine:
 
 
 def _sqlite_engine(path: Path, read_only: bool) -> AsyncEngine:
+    import aiosqlite
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
 
     async def connect() -> aiosqlite.Connection:
@@ -65,6 +69,8 @@ def _postgresql_engine(database_url: str, read_only: bool) -> AsyncEngine:
         import asyncpg
     except ImportError as error:
         raise SettingError(NO_DRIVER) from error
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     settings = {"application_name": "relay-db", "default_transaction_read_only": "on" if read_only else "off"}
 
     async def connect() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NoReturn
 
 from sqlalchemy import Connection, exc
 
@@ -69,6 +70,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(link))
             yield link
             links += [link.__cause__, link.__context__]
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else holds the write lock of the SQLite file."""
+    return any(
+        isinstance(link, sqlite3.Error) and _sqlite_name(link).startswith("SQLITE_BUSY") for link in _chain(error)
+    )
+
+
+def raise_translated(error: Exception) -> NoReturn:
+    """Raise a driver's error as one of ours."""
+    ours = translate(error)
+    if ours is error:
+        raise error  # not `from` itself: whoever follows the causes would never arrive
+    raise ours from error
 
 
 def transaction_stands(connection: Connection) -> bool:

@@ -77,7 +77,11 @@ def accept(connection: Connection, items: list[Accept]) -> list[Accepted | Stale
     return outcomes
 
 
-ACCEPT: Final[Operation[Accept, Accepted | Stale]] = Operation("accept", accept)
+def _weight(item: Accept) -> int:
+    return 0 if item.body is None else len(item.body)
+
+
+ACCEPT: Final[Operation[Accept, Accepted | Stale]] = Operation("accept", accept, _weight)
 
 
 @dataclass(slots=True)

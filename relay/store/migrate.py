@@ -6,28 +6,33 @@ nothing, and two processes that upgrade at once both succeed: the second finds n
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import SchemaStale, StoreUnavailable
-from relay.store.connect import is_sqlite, open_engine, sqlite_path
+from relay.store.connect import CONNECT_SECONDS, is_sqlite, open_engine, sqlite_path
+
+if TYPE_CHECKING:  # Alembic takes longer to import than all of the store: only an upgrade needs it
+    from alembic.config import Config
 
 T = TypeVar("T")
 
 LOCK_KEY: Final = 0x52656C6179  # "Relay": the advisory lock that whoever upgrades a PostgreSQL database takes
 LOCK_WAIT_SECONDS: Final = 60.0
 LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's SQLSTATE when lock_timeout ends a wait
+STEPS: Final = Path(__file__).parent / "migrations" / "versions"
+VERSION_TABLE: Final = "alembic_version"
+VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ async def upgrade(database_url: str, *, wait_seconds: float = LOCK_WAIT_SECONDS)
 
 async def status(database_url: str) -> SchemaStatus:
     """Where the database stands. Changes nothing and creates no file. Raises as `upgrade` does."""
-    if is_sqlite(database_url) and _is_missing(sqlite_path(database_url)):
-        return _status_of(None)
+    if is_sqlite(database_url):
+        return _status_of(await asyncio.to_thread(_current_of_file, sqlite_path(database_url)))
     return await _run(database_url, lambda connection: _status_of(_current(connection)))
 
 
@@ -84,8 +89,10 @@ async def look(database_url: str, fn: Callable[[Connection], T]) -> T:
 
 def alembic_config(connection: Connection | None = None) -> Config:
     """Alembic's configuration, without a file: where the steps are and, for running them, the connection."""
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(STEPS.parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
     return config
@@ -110,7 +117,7 @@ async def _run(database_url: str, fn: Callable[[Connection], T], *, read_only: b
 def _upgrade_sqlite(connection: Connection, wait_seconds: float) -> list[str]:
     connection.exec_driver_sql(f"PRAGMA busy_timeout={round(wait_seconds * 1000)}")
     # These two take effect only before the first page is written, and WAL writes it.
-    connection.exec_driver_sql("PRAGMA page_size=8192")
+    connection.exec_driver_sql("PRAGMA page_size=4096")
     connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     connection.exec_driver_sql("PRAGMA synchronous=FULL")
@@ -132,6 +139,8 @@ def _upgrade_postgresql(connection: Connection, wait_seconds: float) -> list[str
 
 def _upgrade(connection: Connection) -> list[str]:
     """Do the pending steps inside the transaction that is open."""
+    from alembic import command
+
     pending = _status_of(_current(connection)).pending
     if pending:
         command.upgrade(alembic_config(connection), "head")
@@ -139,19 +148,40 @@ def _upgrade(connection: Connection) -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    current: str | None = connection.exec_driver_sql(VERSION).scalar_one_or_none()
+    return current
+
+
+def _current_of_file(path: Path) -> str | None:
+    """The same without an engine: every start of a relay asks this, and an asynchronous engine takes 0.1 s to import."""
+    if _is_missing(path):
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=CONNECT_SECONDS)) as file:
+            if file.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone() is None:
+                return None
+            found = file.execute(VERSION).fetchone()
+    except sqlite3.Error as error:
+        raise _unavailable(error) from error
+    return None if found is None else str(found[0])
+
+
+def steps() -> list[str]:
+    """The revisions that this Relay knows, oldest first: the numbers that the files of the steps begin with."""
+    return sorted(path.name.partition("_")[0] for path in STEPS.glob("[0-9]*.py"))
 
 
 def _status_of(current: str | None) -> SchemaStatus:
-    scripts = ScriptDirectory.from_config(alembic_config())
-    steps = [step.revision for step in scripts.walk_revisions()][::-1]
+    known = steps()
     if current is None:
-        pending = steps
-    elif current in steps:
-        pending = steps[steps.index(current) + 1 :]
+        pending = known
+    elif current in known:
+        pending = known[known.index(current) + 1 :]
     else:
         pending = []
-    return SchemaStatus(current, steps[-1], tuple(pending))
+    return SchemaStatus(current, known[-1], tuple(pending))
 
 
 def _is_missing(path: Path) -> bool:

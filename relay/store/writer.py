@@ -31,6 +31,8 @@ BATCH_ITEMS = 256
 INTERVAL_SECONDS = 0.003
 PATIENCE_SECONDS = 0.008
 PATIENT_ITEMS = 64  # more than this is a batch of its own
+BRIEF_ITEMS = 96
+BRIEF_BYTES = 512 * 1024
 RACES = 3  # how often an item is tried that another node's equal insert beat
 
 
@@ -40,12 +42,13 @@ class Operation(Generic[I, O]):
 
     name: str
     apply: Callable[[Connection, list[I]], list[O]]
+    weigh: Callable[[I], int] | None = None  # bytes that an item brings along, where they may be many
 
 
 class Transact(Protocol):
     """Run a function in one transaction and return after COMMIT."""
 
-    def __call__(self, fn: Callable[[Connection], T]) -> Awaitable[T]: ...
+    def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False) -> Awaitable[T]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +162,7 @@ class Writer:
 
     async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
         try:
-            outcomes = await self._transact(partial(_apply, batch))
+            outcomes = await self._transact(partial(_apply, batch), brief=_is_brief(batch))
         except StoreUnavailable as error:
             for entry in batch:
                 _fail(entry, error)
@@ -189,6 +192,17 @@ class Writer:
         while self._batches:
             await asyncio.gather(*self._batches, return_exceptions=True)
             self._end_patience()
+
+
+def _is_brief(batch: list[_Entry]) -> bool:
+    """Whether this is a few quick statements. Of a function of its own nobody can say."""
+    weight = 0
+    for entry in batch:
+        if entry.operation is None:
+            return False
+        if entry.operation.weigh is not None:
+            weight += entry.operation.weigh(entry.item)
+    return len(batch) <= BRIEF_ITEMS and weight <= BRIEF_BYTES
 
 
 def _apply(batch: list[_Entry], connection: Connection) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Table, select
 
 from relay.cli.main import main as relay_main
-from relay.store import database, queue, settlement
+from relay.store import queue, settlement, sqlite
 from relay.store.queue import Held
 from relay.store.schema import deliveries, jobs
 from relay.store.settlement import DeliverySettlement, FetchSettlement, Settled
@@ -48,10 +48,10 @@ WITHOUT: Final[dict[str, Callable[[], None]]] = {
 
 
 def _replace_pragma(old: str, new: str) -> None:
-    pragmas = tuple(pragma.replace(old, new) for pragma in database.WRITER_PRAGMAS)
-    if pragmas == database.WRITER_PRAGMAS:
+    pragmas = tuple(pragma.replace(old, new) for pragma in sqlite.WRITER_PRAGMAS)
+    if pragmas == sqlite.WRITER_PRAGMAS:
         raise AssertionError(f"the writer has no pragma {old!r} any more")
-    vars(database)["WRITER_PRAGMAS"] = pragmas
+    vars(sqlite)["WRITER_PRAGMAS"] = pragmas
 
 
 def _whatever_stands(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[str, Row[Any]]:

@@ -166,7 +166,7 @@ async def test_a_sqlite_file_is_made_for_its_owner_with_the_pages_that_cannot_be
         ]
     finally:
         connection.close()
-    assert pragmas == [8192, 2, "wal"]
+    assert pragmas == [4096, 2, "wal"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -1,0 +1,204 @@
+"""SQLite as the store: one file, one process, one writer.
+
+The statements of a batch run on the event loop's own thread, its COMMIT with the fsync on another. On a thread of their
+own each of them would give the interpreter lock away and have to win it back from the busy loop, twenty times a batch.
+What may take long (functions of their own, much data, a disk that has just been slow) runs on the writer's thread as a
+whole. The writer also checkpoints, no second connection ever does: that closes the WAL-reset hole of SQLite < 3.51.3.
+Readers are read-only connections on threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from relay.errors import StoreUnavailable
+from relay.store.bulk import dbapi_errors, raw
+from relay.store.failures import is_fatal, is_locked, raise_translated, transaction_stands
+from relay.store.lock import FileLock
+
+T = TypeVar("T")
+
+STRANGERS_MILLISECONDS: Final = 5000
+WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",  # kept in the file, but not in a backup that VACUUM INTO made
+    "PRAGMA synchronous = FULL",  # an fsync per commit: what a 2xx promises (NORMAL makes none)
+    f"PRAGMA busy_timeout = {STRANGERS_MILLISECONDS}",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -32768",
+    "PRAGMA temp_store = MEMORY",  # statements that may be undone half-way keep a journal: a file each otherwise
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+)
+READER_PRAGMAS = ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 5000", "PRAGMA trusted_schema = OFF")
+READERS: Final = 3
+
+SLOW_SECONDS: Final = 0.025  # longer than this the event loop must not stand still
+SLOW_REST: Final = 64  # transactions that run on the writer's thread after one that was
+
+
+class SqliteBackend:
+    """See the module."""
+
+    writers = 1
+
+    def __init__(self, path: str, on_fatal: Callable[[], None]) -> None:
+        path = os.path.abspath(path)
+        self._lock = FileLock.acquire(f"{os.path.realpath(path)}.lock")  # a link to the file is the same file
+        self._on_fatal = on_fatal
+        self._broken = False
+        self._aside = 0  # so many transactions more are kept off the loop's thread
+        self._waits = True  # whether BEGIN waits for a stranger who holds the file's write lock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-writer")
+        self._engine = _writer(path)
+        self._connection = self._engine.connect()
+        self._file: sqlite3.Connection = self._connection.connection.dbapi_connection  # type: ignore[assignment] # the driver's own
+        self._reading = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="relay-reader")
+        self._readers = _readers(path)
+
+    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
+        if self._broken:
+            raise StoreUnavailable("the database file failed to sync; Relay must be restarted")
+        loop = asyncio.get_running_loop()
+        if not brief or self._aside:
+            self._aside = max(0, self._aside - 1)
+            return await loop.run_in_executor(self._thread, self._run, fn)
+        began = loop.time()
+        self._wait_for_strangers(False)
+        try:
+            outcome = self._execute(fn)
+        except _Locked:
+            return await loop.run_in_executor(self._thread, self._run, fn)
+        if loop.time() - began > SLOW_SECONDS:
+            self._aside = SLOW_REST
+        try:
+            with dbapi_errors(self._connection, "COMMIT"):
+                await loop.run_in_executor(self._thread, self._file.commit)
+        except Exception as error:
+            self._fail(error)
+        self._connection.commit()  # it is: this is for SQLAlchemy to know
+        return outcome
+
+    def _run(self, fn: Callable[[Connection], T]) -> T:
+        """A whole transaction, on the writer's thread."""
+        self._wait_for_strangers(True)
+        outcome = self._execute(fn)
+        try:
+            self._connection.commit()
+        except Exception as error:
+            self._fail(error)
+        return outcome
+
+    def _execute(self, fn: Callable[[Connection], T]) -> T:
+        """Everything but the COMMIT. What is raised has undone it."""
+        try:
+            self._connection.begin()
+        except Exception as error:
+            if not self._waits and is_locked(error):
+                raise _Locked from None
+            self._fail(error)
+        try:
+            outcome = fn(self._connection)
+            if not transaction_stands(self._connection):
+                raise StoreUnavailable("SQLite undid the transaction")
+        except Exception as error:
+            self._fail(error)
+        return outcome
+
+    def _fail(self, error: Exception) -> NoReturn:
+        try:
+            self._undo()
+        except Exception as again:  # after an I/O error this fails in a way of its own
+            again.__cause__, error = error, again
+        if is_fatal(error):
+            self._broken = True
+            self._on_fatal()
+        raise_translated(error)
+
+    def _undo(self) -> None:
+        if (transaction := self._connection.get_transaction()) is not None:
+            transaction.rollback()
+        if self._file.in_transaction:  # a COMMIT that failed: SQLAlchemy takes the transaction for ended
+            self._file.rollback()
+
+    def _wait_for_strangers(self, waits: bool) -> None:
+        """Somebody else may hold the write lock (a shell, a backup): the event loop does not wait for them."""
+        if waits is not self._waits:
+            self._file.execute(f"PRAGMA busy_timeout = {STRANGERS_MILLISECONDS if waits else 0}")
+            self._waits = waits
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, fn)
+
+    def _read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            with self._readers.begin() as connection:
+                return fn(connection)
+        except Exception as error:
+            raise_translated(error)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reading, self._readers.dispose)
+        await loop.run_in_executor(self._thread, self._close_writer)
+        self._reading.shutdown()
+        self._thread.shutdown()
+        self._lock.release()
+
+    def _close_writer(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+
+class _Locked(Exception):
+    """A stranger holds the file's write lock: nothing was done."""
+
+
+def _writer(path: str) -> Engine:
+    def dial() -> sqlite3.Connection:
+        # isolation_level=None: or the driver starts (and forgets to start) transactions by itself
+        return sqlite3.connect(f"{uri}?mode=rw", uri=True, check_same_thread=False, timeout=5, isolation_level=None)
+
+    uri = Path(path).as_uri()
+    engine = create_engine("sqlite+pysqlite://", creator=dial, poolclass=StaticPool, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in WRITER_PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        raw(connection, "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _readers(path: str) -> Engine:
+    def dial() -> sqlite3.Connection:
+        return sqlite3.connect(f"{uri}?mode=ro", uri=True, check_same_thread=False, timeout=5, isolation_level=None)
+
+    uri = Path(path).as_uri()
+    engine = create_engine(
+        "sqlite+pysqlite://", creator=dial, poolclass=QueuePool, pool_size=READERS, max_overflow=0, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in READER_PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        raw(connection, "BEGIN")  # plain: a reader never takes the write lock
+
+    return engine
