@@ -6,13 +6,13 @@ Everything is frozen: a change is a new row, read anew. Rows become these classe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import uuid_utils
 
 from relay.clock import Instant
+from relay.frozen import frozen
 
 WEBHOOK, NOTIFICATION, JOB, RESULT = "wh", "ntf", "job", "res"
 SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl", "key", "evt"
@@ -133,7 +133,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Webhook:
     """A registered inbound address: provider + credentials + verification."""
 
@@ -159,7 +159,7 @@ class Webhook:
     deleted_at: Instant | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Notification:
     """One inbound call to a callback URL, as received."""
 
@@ -177,7 +177,7 @@ class Notification:
     received_at: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Job:
     """One asynchronous request at a provider; the thing with a deadline."""
 
@@ -204,7 +204,7 @@ class Job:
     last_error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Result:
     """How a job ended, with the final payload as the provider sent it (absent when there is none)."""
 
@@ -227,7 +227,7 @@ class Result:
         return f"result.{self.status}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Subscription:
     """Where results go and which ones."""
 
@@ -252,7 +252,7 @@ class Subscription:
     deleted_at: Instant | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Delivery:
     """One result to one subscription."""
 
@@ -273,7 +273,7 @@ class Delivery:
     last_error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Attempt:
     """One HTTP try, of a fetch or of a delivery."""
 
@@ -288,7 +288,7 @@ class Attempt:
     response_excerpt: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Replay:
     """New deliveries of stored results, asked for by somebody."""
 
@@ -306,7 +306,7 @@ class Replay:
     planned: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ApiKey:
     """A management key; only its hash is kept."""
 

@@ -39,9 +39,11 @@ def sites(settings: Settings, services: Services, receiver: Receiver, components
     health = health_routes(components)
     management = build_management_app(services, [*health, metrics_route(CollectorRegistry())])
     if settings.management_port is None:
-        return [Site(app=Split(callback, management), host=settings.host, port=settings.port, limits=limits)]
+        both = Split(callback, management)
+        return [Site(app=both, direct=callback, host=settings.host, port=settings.port, limits=limits)]
+    public = public_app(callback, [*health])
     return [
-        Site(app=public_app(callback, [*health]), host=settings.host, port=settings.port, limits=limits),
+        Site(app=public, direct=callback, host=settings.host, port=settings.port, limits=limits),
         Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
     ]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from relay.frozen import frozen
 from relay.model import Webhook
 from relay.outbound.transport import Authorization
 from relay.outbound.urls import canonical_origin
 from relay.providers.profile import Profile
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Binding:
     """What the stages need to know of a webhook."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from relay.clock import Instant, after
+from relay.frozen import frozen
 from relay.model import Job, JobStatus
 from relay.pipeline.bindings import Binding
 from relay.pipeline.gate import Outcome
@@ -19,7 +19,7 @@ NOT_READABLE_SECONDS: Final = 120.0  # after a notification "not found" means "n
 REFUSED_BY_US: Final = frozenset({"url_refused", "foreign_origin", "address_refused"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Reading:
     """What came of a call: a verdict on an answer, or the code of what went wrong before there was one."""
 
@@ -28,7 +28,7 @@ class Reading:
     retry_after_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Conclusion:
     """The job is over."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,6 +15,7 @@ import structlog
 
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
+from relay.frozen import frozen
 from relay.model import ATTEMPT, Attempt, DeliveryStatus, Result, Subscription, SubscriptionStatus, Trigger, new_id
 from relay.outbound.deliveries import DeliveryDoor, Reply
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
@@ -39,7 +39,7 @@ KEPT_BODIES_BYTES: Final = 16 * 1024 * 1024
 PayloadUrls = Callable[[str], str]  # where a payload can be had that does not fit into an envelope, by result id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Step:
     """What a delivery becomes after an attempt."""
 

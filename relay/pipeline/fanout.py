@@ -7,15 +7,16 @@ subscription has a free slot here is inserted already claimed, so that it can go
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from relay.clock import Clock, Instant, after
+from relay.frozen import frozen
 from relay.model import DELIVERY, RESULT_TYPES, Delivery, DeliveryStatus, Result, Subscription, new_id
 from relay.store.configuration import Configuration
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class DeliveryWork:
     """One delivery to attempt, with what is at hand already. `body` is the envelope; None = load it."""
 
@@ -66,7 +67,7 @@ def new_delivery(result: Result, subscription_id: str, now: Instant) -> Delivery
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Plan:
     """The deliveries of one result. The claimed ones have a slot each: `start` them or `release` them."""
 

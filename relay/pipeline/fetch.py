@@ -15,6 +15,7 @@ import structlog
 
 from relay.clock import Instant
 from relay.errors import OutboundError, StoreUnavailable
+from relay.frozen import frozen
 from relay.model import ATTEMPT, RESULT, Attempt, Job, JobStatus, Result, Secret, Trigger, new_id
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
 from relay.pipeline.bindings import Binding
@@ -40,7 +41,7 @@ NOTHING_TO_ASK_SECONDS: Final = 600.0
 BROKEN_SECONDS: Final = 300.0  # until a job is tried again that we ourselves failed at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class FetchLimits:
     """Bounds of one fetch."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relay.clock import Clock
+from relay.frozen import frozen
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.payloads import Payloads
 from relay.store.configuration import ConfigurationCache
@@ -14,7 +14,7 @@ from relay.store.database import Database
 Sealing = Callable[[str, str, str, bytes], bytes]  # table, column, row id, bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Floor:
     """Made once by the composition root."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from relay.frozen import frozen
 from relay.store.rows import Connection
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -19,7 +19,7 @@ class Record(Protocol[T_contra]):
     def __call__(self, conn: Connection, outcome: T_contra, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Refused:
     """An action that the state of things, or the given `field`, does not allow. `code` is for programs."""
 

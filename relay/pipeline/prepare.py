@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from relay.clock import Instant, after
 from relay.errors import UrlRefused
+from relay.frozen import frozen
 from relay.model import JOB, NOTIFICATION, Job, JobStatus, Notification, NotificationStatus, new_id
 from relay.outbound.urls import parse_url
 from relay.pipeline.bindings import Binding
@@ -35,7 +35,7 @@ KEPT_HEADERS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Inbound:
     """One call to a callback URL. Header names are in lower case."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from relay.clock import Instant, after
+from relay.frozen import frozen
 from relay.model import (
     Job,
     Notification,
@@ -23,7 +24,7 @@ from relay.model import (
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import REJECTED_BODY_BYTES, Inbound, Preparer, new_notification
-from relay.signing.tokens import CallbackTokens
+from relay.signing.tokens import CallbackToken, CallbackTokens
 from relay.store import notifications
 from relay.store.intake import ACCEPT, Accept, Accepted, Stale
 from relay.store.notifications import StoredRequest
@@ -31,7 +32,7 @@ from relay.store.notifications import StoredRequest
 RETRY_AFTER_SECONDS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Admitted:
     """A request whose token is good: read its body."""
 
@@ -39,7 +40,7 @@ class Admitted:
     job_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class TurnedAway:
     """A request that is answered without reading its body."""
 
@@ -48,7 +49,7 @@ class TurnedAway:
     allow: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Answer:
     """What the provider is told."""
 
@@ -96,6 +97,18 @@ class Receiver:
             webhook = (await self._configuration.refresh()).webhooks.get(read.webhook_id)
         if webhook is None:
             return TurnedAway(404)
+        return self._judge(read, webhook, method)
+
+    def admit_now(self, token: str, method: str) -> Admitted | None:
+        """The same for a token whose webhook is known here and takes it; None = only `admit` can tell."""
+        read = self._tokens.read(token)
+        webhook = None if read is None else self._configuration.current.webhooks.get(read.webhook_id)
+        if read is None or webhook is None or read.generation > webhook.generation:
+            return None
+        judged = self._judge(read, webhook, method)
+        return judged if isinstance(judged, Admitted) else None
+
+    def _judge(self, read: CallbackToken, webhook: Webhook, method: str) -> Admitted | TurnedAway:
         if webhook.deleted_at is not None or webhook.status is WebhookStatus.DISABLED:
             return TurnedAway(410)
         if not is_current(webhook, read.generation, self._floor.clock.now()):

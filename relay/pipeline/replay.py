@@ -7,11 +7,11 @@ so a restart half-way goes on where it stood; `run_once` plans one page. Sending
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from relay.clock import Instant, after, parse_rfc3339, rfc3339
+from relay.frozen import frozen
 from relay.model import (
     DELIVERY,
     REPLAY,
@@ -38,7 +38,7 @@ TIMES: Final = ("created_after", "created_before")
 HAVE: Final = frozenset((DeliveryStatus.DELIVERED, DeliveryStatus.PENDING))  # what `undelivered` leaves out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ReplayRequest:
     """What is to be delivered again, to whom and how."""
 
@@ -49,7 +49,7 @@ class ReplayRequest:
     rate_per_second: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class DryRun:
     """What a replay would deliver."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from relay.clock import Instant, after
 from relay.errors import Conflict
+from relay.frozen import frozen
 from relay.model import JOB, Job, JobStatus, Webhook, new_id
 from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
@@ -25,7 +25,7 @@ FIRST_POLL_WITHIN_SECONDS: Final = 4.0
 TRIES: Final = 3  # another node may be making the same job
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Tracked:
     """A job that is followed now; not `created` when it was known before."""
 
@@ -33,7 +33,7 @@ class Tracked:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Cancelled:
     """The provider was asked to cancel; `confirmed` when it said that it did."""
 
@@ -41,7 +41,7 @@ class Cancelled:
     confirmed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TrackRequest:
     """What a caller knows of a job: an id, a URL, or both."""
 

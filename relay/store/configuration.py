@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, update
 
+from relay.frozen import frozen
 from relay.model import ApiKey, Subscription, SubscriptionStatus, Webhook
 from relay.store import keys, subscriptions, webhooks
 from relay.store.bulk import raw
@@ -21,7 +21,7 @@ from relay.store.schema import config
 Unseal = Callable[[str, str, str, bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Configuration:
     """What was registered, at one version."""
 

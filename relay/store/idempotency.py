@@ -7,13 +7,12 @@ Follows draft-ietf-httpapi-idempotency-key-header-07.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from relay.clock import Instant, after
 from relay.errors import Conflict
+from relay.frozen import frozen
 from relay.store.rows import Connection
 from relay.store.schema import idempotency_keys
 
@@ -21,22 +20,22 @@ KEPT_SECONDS = 24 * 3600.0
 ABANDONED_SECONDS = 120.0  # a request still running after this lost its process: no request takes so long
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Begun:
     """The request is ours to carry out."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Running:
     """The same request is being carried out at this moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Differs:
     """The key was used for another request."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Finished:
     """The request was carried out; this was the answer."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, select, update
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.model import Job, JobStatus, Notification, NotificationStatus
 from relay.store import jobs as job_rows
 from relay.store.bulk import chunks, insert_many, lookup
@@ -28,7 +29,7 @@ FOREIGN_JOB: Final = "job_of_another_webhook"
 UNTRACKED: Final = "untracked_job"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Accept:
     """One notification as it was read, and what it would make or change."""
 
@@ -48,7 +49,7 @@ class Accept:
     stored_before: bool = False  # a reprocessed one: its row is there
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Accepted:
     """What became of it. `job` is set when this transaction made or woke it."""
 

@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import SchemaStale, StoreUnavailable
+from relay.frozen import frozen
 from relay.store.connect import CONNECT_SECONDS, is_sqlite, open_engine, sqlite_path
 
 if TYPE_CHECKING:  # Alembic takes longer to import than all of the store: only an upgrade needs it
@@ -35,7 +35,7 @@ VERSION_TABLE: Final = "alembic_version"
 VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class SchemaStatus:
     """Where a database stands. Revisions are numbered as in `migrations/versions`."""
 
@@ -155,7 +155,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _current_of_file(path: Path) -> str | None:
-    """The same without an engine: every start of a relay asks this, and an asynchronous engine takes 0.1 s to import."""
+    """The same without an engine: every start of a relay asks, and importing an asynchronous engine takes 0.1 s."""
     if _is_missing(path):
         return None
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from relay.errors import NotFound
+from relay.frozen import frozen
 from relay.model import NOTIFICATION, Notification, NotificationStatus
 from relay.store import results
 from relay.store.rows import Connection, Page, Row, Window, has_status, load, one
@@ -16,7 +16,7 @@ from relay.store.rows import page as page_of
 from relay.store.schema import notifications
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class StoredRequest:
     """A notification with all that is needed to process it again."""
 

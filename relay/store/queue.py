@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, or_, select, update
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.store.bulk import chunks, lookup
 
 Held = tuple[str, int]  # a row's id and the `claims` that our claim gave it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Due:
     """A row that needs a worker: which lane it waits in, and its place there (lowest first)."""
 
@@ -29,7 +29,7 @@ class Due:
     order: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class QueueTable:
     """How a table waits: `lane` is the column that shares capacity, `order` the one that says who goes first."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.model import RESULT, Delivery, DeliveryStatus, Replay, ReplayStatus, Result, lowest_id
 from relay.store import deliveries as delivery_rows
 from relay.store import replays as replay_rows
@@ -20,7 +20,7 @@ from relay.store.schema import deliveries, replays, results
 PAGE: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Candidates:
     """A page of results, and what the subscriptions asked about have of them already."""
 

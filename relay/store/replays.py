@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import func, select, update
 from sqlalchemy import insert as insert_into
 
+from relay.frozen import frozen
 from relay.model import REPLAY, DeliveryStatus, Replay, ReplayStatus
 from relay.store.rows import Connection, Page, Row, Window, dump, dump_or_null, load, load_tuple, one
 from relay.store.rows import page as page_of
 from relay.store.schema import deliveries, replays
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Counts:
     """How far a replay is: `total` deliveries planned so far, of them waiting, delivered, and ended otherwise."""
 

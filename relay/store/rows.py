@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, l
 from sqlalchemy import Row as SqlRow
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.model import Secret, lowest_id
 
 __all__ = ["Connection", "Page", "Row", "Seal", "Unseal"]
@@ -25,7 +25,7 @@ Unseal = Seal
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Page(Generic[T]):
     """Newest first; `more` says that older ones follow."""
 
@@ -33,7 +33,7 @@ class Page(Generic[T]):
     more: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Window:
     """Which part of a list is asked for: made at or after `created_after`, before `created_before`, and older than
     the row `before_id`."""

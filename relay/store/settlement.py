@@ -7,13 +7,14 @@ Whoever lost the lease meanwhile gets LOST back and has changed nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, update
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus, WebhookStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
@@ -45,7 +46,7 @@ class Settled(Enum):
     STALE = "stale"  # the configuration changed since it was prepared: refresh, prepare again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Postponed:
     """No final answer yet: ask again at `due_at` (None = not again unless a notification comes)."""
 
@@ -57,7 +58,7 @@ class Postponed:
     last_error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Ended:
     """A result, and what goes out because of it."""
 
@@ -67,7 +68,7 @@ class Ended:
     provider_status: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FetchSettlement:
     job_id: str
     claims: int
@@ -197,7 +198,7 @@ def _learn(connection: Connection, keys: Sequence[tuple[str, str, str, str]]) ->
 # --- deliveries ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DeliverySettlement:
     delivery_id: str
     claims: int

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, func, literal, select
 
 from relay.clock import Instant, after, seconds_between
+from relay.frozen import frozen
 from relay.model import NOTIFICATION, RESULT, DeliveryStatus, lowest_id
 from relay.store.rows import Connection
 from relay.store.schema import deliveries, jobs, notifications, results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Stats:
     """What waits now, and what came in the last day by status."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection, or_, select, update
@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from relay.clock import Instant
 from relay.errors import Conflict
+from relay.frozen import frozen
 from relay.model import Job, JobStatus
 from relay.store import jobs as job_rows
 from relay.store.bulk import insert_many
@@ -22,7 +23,7 @@ ELSEWHERE: Final = "job_of_another_webhook"
 CONFLICT: Final = "keys_of_two_jobs"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Followed:
     """The job, and whether it is new; or why it cannot be followed."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from relay.errors import SettingError
+from relay.frozen import frozen
 
 FORMS = "write sqlite:///path/to/relay.db or postgresql://user:password@host/database"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class DatabaseUrl:
     """`sqlite:///file.db`, `postgresql://…` or `postgres://…`; the driver is ours to choose. Its repr hides it."""
 

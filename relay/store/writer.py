@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from relay.errors import StoreUnavailable
+from relay.frozen import frozen
 from relay.store.failures import transaction_stands
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class _Entry:
     future: asyncio.Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class _Raised:
     """What a function of its own raised; its savepoint is undone, the batch goes on."""
 

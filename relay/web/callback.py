@@ -21,7 +21,7 @@ from relay.pipeline.receive import Admitted, Answer, TurnedAway
 from relay.signing.tokens import token_fingerprint
 from relay.web import replies
 from relay.web.intake import BodyReader, ByteBudget, Unread
-from relay.web.replies import Reply
+from relay.web.replies import Headers, Reply
 
 
 class ReceiveStage(Protocol):
@@ -29,6 +29,10 @@ class ReceiveStage(Protocol):
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
         """Judge token and method, without the body."""
+        ...
+
+    def admit_now(self, token: str, method: str) -> Admitted | None:
+        """The same where nothing has to be waited for and nothing is wrong; None = ask `admit`."""
         ...
 
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
@@ -50,8 +54,11 @@ class _Call:
     token: str
     method: str
     suffix: str
+    query: bytes
     started: float
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
+    admitted: Admitted | None = None
+    reserved: int = 0  # bytes of the budget, for a body that is read elsewhere
     webhook_id: str | None = None
     job_id: str | None = None
     notification_id: str | None = None
@@ -83,7 +90,7 @@ class CallbackEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
         token, suffix = split_path(scope["raw_path"])
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        headers: Headers = scope["headers"]
         if method == "OPTIONS":
             await replies.options().send(send)
             return
@@ -92,7 +99,8 @@ class CallbackEndpoint:
             await replies.page().send(send)
             return
         clock = self._clock
-        call = _Call(new_id("req", clock.now()), token, method, suffix, clock.monotonic(), headers)
+        query: bytes = scope["query_string"]
+        call = _Call(new_id("req", clock.now()), token, method, suffix, query, clock.monotonic(), headers)
         reply = await self._answer(call, scope, receive)
         if reply is not None:
             await reply.send(send)
@@ -112,23 +120,66 @@ class CallbackEndpoint:
             body = await reader.read(receive, _declared_length(call.headers))
             if isinstance(body, Unread):
                 return _not_read(call, body)
-            call.size = len(body)
-            answer = await self._receiver.receive(admitted, self._inbound(call, scope, body))
-            return _reply(call, answer)
+            return await self._store(call, admitted, body)
         except StoreUnavailable:
             call.error = "store_unavailable"
         except Exception as error:
-            # The provider must be able to try again whatever happened here, and the process has other callers.
-            call.error = type(error).__name__
-            self._log.exception("notification.failed", request_id=call.request_id, webhook_id=call.webhook_id)
+            self._failed(call, error)
         finally:
             reader.close()
         return _refuse(call, 503, RETRY_AFTER_SECONDS)
 
-    def _inbound(self, call: _Call, scope: Scope, body: bytes) -> Inbound:
+    async def _store(self, call: _Call, admitted: Admitted, body: bytes) -> Reply:
+        call.size = len(body)
         headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in call.headers])
-        query: str = scope["query_string"].decode("latin-1")
-        return Inbound(call.method, call.suffix, query, headers, body, self._clock.now())
+        query = call.query.decode("latin-1")
+        inbound = Inbound(call.method, call.suffix, query, headers, body, self._clock.now())
+        return _reply(call, await self._receiver.receive(admitted, inbound))
+
+    def _failed(self, call: _Call, error: Exception) -> None:
+        """The provider must be able to try again whatever happened here, and the process has other callers."""
+        call.error = type(error).__name__
+        self._log.exception("notification.failed", request_id=call.request_id, webhook_id=call.webhook_id)
+
+    # `relay.web.direct.Direct`: the same without ASGI, for what is short and not refused
+
+    def admit(self, url: bytes, headers: Headers, length: int) -> _Call | None:
+        """See `Direct`."""
+        if not url.startswith(PREFIX) or b"#" in url or length > self._maximum:
+            return None
+        path, _, query = url.partition(b"?")
+        token, suffix = split_path(path)
+        admitted = self._receiver.admit_now(token, "POST")
+        if admitted is None or not self.budget.take(length):
+            return None
+        clock = self._clock
+        call = _Call(new_id("req", clock.now()), token, "POST", suffix, query, clock.monotonic(), headers)
+        call.admitted, call.webhook_id, call.reserved = admitted, admitted.webhook.id, length
+        return call
+
+    async def answer(self, admitted: _Call, body: bytes) -> Reply:
+        """See `Direct`."""
+        call = admitted
+        try:
+            if call.admitted is None:
+                raise AssertionError("only what was admitted comes here")
+            reply = await self._store(call, call.admitted, body)
+        except StoreUnavailable:
+            call.error = "store_unavailable"
+            reply = _refuse(call, 503, RETRY_AFTER_SECONDS)
+        except Exception as error:
+            self._failed(call, error)
+            reply = _refuse(call, 503, RETRY_AFTER_SECONDS)
+        finally:
+            self.budget.give_back(call.reserved)
+        self._write_line(call)
+        return reply
+
+    def abandon(self, admitted: _Call) -> None:
+        """See `Direct`."""
+        self.budget.give_back(admitted.reserved)
+        admitted.status, admitted.http_status = "disconnected", 0
+        self._write_line(admitted)
 
     def _write_line(self, call: _Call) -> None:
         self._log.info(
@@ -153,19 +204,19 @@ def split_path(raw_path: bytes) -> tuple[str, str]:
     return (unquote(token) if "%" in token else token), slash + rest
 
 
-def _declared_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+def _declared_length(headers: Headers) -> int | None:
     for name, value in headers:
         if name == b"content-length":
             return int(value)  # the HTTP parser has seen to it that it is a number
     return None
 
 
-def _is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
+def _is_browser(headers: Headers) -> bool:
     # Some HTTP libraries accept text/html by default: where a profile uses GET, theirs is a notification like others.
     return _accepts(headers, b"application/xhtml+xml") or (b"sec-fetch-mode", b"navigate") in headers
 
 
-def _accepts(headers: list[tuple[bytes, bytes]], media_type: bytes) -> bool:
+def _accepts(headers: Headers, media_type: bytes) -> bool:
     return any(name == b"accept" and media_type in value for name, value in headers)
 
 

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from relay.web.connections import Connections
+from relay.web.direct import Direct, DirectCycle, give_answer, offer
 from relay.web.refusals import BAD_REQUEST, CODES, HEAD_TOO_LARGE, TIMED_OUT, UNAVAILABLE, LingeringTransport, answer
 
 
@@ -44,8 +45,10 @@ class GuardedProtocol(HttpToolsProtocol):
         connections: Connections,
         loop: asyncio.AbstractEventLoop,
         app_state: dict[str, Any],
+        direct: Direct | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop=loop)
+        self.direct = direct
         self.guard = connections
         self.limits = connections.limits
         self.peer = ""
@@ -55,7 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.proven = False
         self.refused = False
         self.quiet_bytes = 0  # received since the last byte that was of use: no head or trailer grows without end
-        self.running: RequestResponseCycle | None = None
+        self.running: RequestResponseCycle | DirectCycle | None = None
 
     # the connection
 
@@ -71,6 +74,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.guard.forget(self)
+        running = self.running
+        if self.direct is not None and type(running) is DirectCycle and running.more_body:
+            self.direct.abandon(running.admitted)
         super().connection_lost(exc)
 
     def cut(self) -> None:
@@ -208,6 +214,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if not self.proven:
                 self.proven = True
                 self.guard.prove(self)
+        if self._goes_directly():
+            return
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             cycle = self.cycle
@@ -222,7 +230,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self.quiet_bytes = 0
-        super().on_body(body)
+        cycle: Any = self.cycle
+        if type(cycle) is DirectCycle:
+            cycle.parts.append(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -237,6 +249,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self.stage = Stage.BUSY
             self.deadline = inf
             self.guard.receiving.pop(self, None)
+            if self.direct is not None and type(self.running) is DirectCycle:
+                task = self.loop.create_task(give_answer(self.direct, self.running, self))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    def _goes_directly(self) -> bool:
+        """Whether the request whose head is complete is one for `direct`."""
+        free = self.cycle is None or self.cycle.response_complete
+        if self.direct is None or not free or self.stage is not Stage.RECEIVING:
+            return False
+        cycle = offer(self.direct, self.parser, self.url, self.headers)
+        if cycle is None:
+            return False
+        self.cycle, self.running = cycle, cycle  # type: ignore[assignment]  # as far as uvicorn looks at it
+        return True
 
     def on_response_complete(self) -> None:
         """An answer has been handed to the transport: what comes next on this connection?"""

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from relay.clock import Clock
 from relay.model import new_id
 from relay.web.connections import ConnectionLimits, Connections
+from relay.web.direct import Direct
 from relay.web.protocol import GuardedProtocol
 
 RESERVED_FILES: Final = 512  # for the database, fetches and deliveries
@@ -28,6 +29,7 @@ class Site:
     """One application at one address. `port` 0 lets the system choose; `bound` is a socket that is bound already."""
 
     app: ASGIApp
+    direct: Direct | None = None  # asked before `app`
     host: str = "127.0.0.1"
     port: int = 8000
     bound: socket.socket | None = None
@@ -60,7 +62,7 @@ class Listener:
         config = _config(self.site)
 
         def protocol() -> GuardedProtocol:
-            return GuardedProtocol(config, self._state, self.connections, loop, {})
+            return GuardedProtocol(config, self._state, self.connections, loop, {}, self.site.direct)
 
         if self.site.bound is not None:
             self._server = await loop.create_server(protocol, sock=self.site.bound, backlog=config.backlog)

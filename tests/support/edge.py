@@ -88,6 +88,13 @@ class FakeReceiver:
             return TurnedAway(405, None, ", ".join(self.methods))
         return Admitted(webhook(), None)
 
+    def admit_now(self, token: str, method: str) -> Admitted | None:
+        """As the real one: None for everything that is not plainly good."""
+        if self.admit_error is not None or token in self.refusals or token != GOOD or method not in self.methods:
+            return None
+        self.admitted += 1
+        return Admitted(webhook(), None)
+
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
         self.received.append(inbound)
         self._arrived.set()
@@ -173,7 +180,8 @@ async def drip(client: Client, data: bytes, every: float = 0.05) -> None:
 class Edge:
     """Starts servers for one test and closes them, and its clients, afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool = True) -> None:
+        self._direct = direct  # as in the product; without it every request goes through ASGI
         self.receiver = FakeReceiver()
         self._servers: list[Server] = []
         self._clients: list[Client] = []
@@ -196,7 +204,8 @@ class Edge:
             intake_budget_bytes=budget,
             log=log or SilentLog(),
         )
-        site = Site(app=app or endpoint, port=0, limits=limits)
+        direct = endpoint if self._direct and app is None else None
+        site = Site(app=app or endpoint, direct=direct, port=0, limits=limits)
         server = Server([site], SystemClock(), shutdown_seconds=shutdown_seconds)
         await server.start()
         self._servers.append(server)

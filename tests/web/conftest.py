@@ -22,9 +22,12 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.new_event_loop}
 
 
-@pytest.fixture
-async def edge() -> AsyncIterator[Edge]:
-    """Callback endpoints on real sockets; everything that was started is stopped again."""
-    made = Edge()
+@pytest.fixture(params=["direct", "asgi"])
+async def edge(request: pytest.FixtureRequest) -> AsyncIterator[Edge]:
+    """Callback endpoints on real sockets; everything that was started is stopped again.
+
+    Both ways to the endpoint have to behave alike: past ASGI, and through it.
+    """
+    made = Edge(direct=request.param == "direct")
     yield made
     await made.close()

@@ -1,0 +1,123 @@
+"""Requests that are answered without ASGI.
+
+A notification is small, its answer too, and building scope, messages, events and a cycle for it costs several times
+what storing it does. So the protocol offers a POST whose body is short and announced to the `Direct` application first;
+what that does not take goes the ordinary way, with the same answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
+
+from relay.web.replies import Headers, Reply
+
+MAX_BODY_BYTES: Final = 64 * 1024
+
+
+class Direct(Protocol):
+    """An application that answers whole requests."""
+
+    def admit(self, url: bytes, headers: Headers, length: int) -> Any | None:
+        """Judge a request by its head. None: it goes the ordinary way; else what `answer` or `abandon` is called with.
+
+        `length` is the size of the body to come.
+        """
+        ...
+
+    async def answer(self, admitted: Any, body: bytes) -> Reply:
+        """The answer, once the whole body is there. Raises nothing."""
+        ...
+
+    def abandon(self, admitted: Any) -> None:
+        """The body never came."""
+        ...
+
+
+class _NobodyWaits:
+    """Stands where uvicorn's protocol wakes an application that waits for bytes."""
+
+    def set(self) -> None:
+        """Nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class DirectCycle:
+    """A request on its way through `Direct`, for uvicorn's protocol what its own cycle is."""
+
+    admitted: Any
+    keep_alive: bool = True
+    more_body: bool = True
+    disconnected: bool = False
+    response_started: bool = False
+    response_complete: bool = False
+    parts: list[bytes] = field(default_factory=list)
+    message_event: Any = _NobodyWaits()
+
+    def body(self) -> bytes:
+        """What has come."""
+        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+
+
+class Connection(Protocol):
+    """What is asked of the protocol whose request it is."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+
+    def on_response_complete(self) -> None:
+        """The answer has been handed to the transport."""
+        ...
+
+
+def offer(direct: Direct, parser: Any, url: bytes, headers: Headers) -> DirectCycle | None:
+    """Ask `direct` whether it takes the request whose head `parser` has just read."""
+    if parser.get_method() != b"POST" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+        return None
+    length = _announced(headers)
+    admitted = None if length is None else direct.admit(url, headers, length)
+    return None if admitted is None else DirectCycle(admitted)
+
+
+async def give_answer(direct: Direct, cycle: DirectCycle, connection: Connection) -> None:
+    """Answer a request that has come whole."""
+    reply = await direct.answer(cycle.admitted, cycle.body())
+    if connection.flow.write_paused and not cycle.disconnected:
+        await connection.flow.drain()
+    cycle.response_complete = True
+    if cycle.disconnected:
+        return
+    server_headers = connection.server_state.default_headers
+    connection.transport.write(_on_the_wire(reply, server_headers, keep_alive=cycle.keep_alive))
+    if not cycle.keep_alive:
+        connection.transport.close()
+    connection.on_response_complete()
+
+
+def _announced(headers: Headers) -> int | None:
+    """The length of a body that is short and comes at once; None for every other."""
+    length: int | None = None
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)  # the HTTP parser has seen to it that it is one number
+        elif name in (b"transfer-encoding", b"expect"):
+            return None
+    return length if length is not None and length <= MAX_BODY_BYTES else None
+
+
+def _on_the_wire(reply: Reply, server_headers: Headers, *, keep_alive: bool) -> bytes:
+    """The answer as HTTP/1.1."""
+    lines = [STATUS_LINE[reply.http_status]]
+    for name, value in server_headers:
+        lines += (name, b": ", value, b"\r\n")
+    for name, value in reply.headers:
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    lines.append(reply.body)
+    return b"".join(lines)
