@@ -6,10 +6,10 @@ and the door to providers, where credentials are bound to origins.
 """
 
 from relay.outbound.addresses import AddressPolicy
+from relay.outbound.authorization import Authorization
 from relay.outbound.deliveries import DeliveryDoor, Refusal, Reply
 from relay.outbound.provider_door import ProviderAnswer, ProviderDoor, ProviderRequest
 from relay.outbound.resolver import LookupLimits, NameResolver
-from relay.outbound.transport import Authorization
 from relay.outbound.urls import Target, canonical_origin, parse_url
 
 __all__ = [

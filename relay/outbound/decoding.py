@@ -1,7 +1,7 @@
 """Content codings undone in small bounded pieces, and refused when they smell of a bomb.
 
-Only gzip: it is all that is asked for. The general HTTP client's own decoders are bounded too, but they take a gzip
-stream that stops half-way, or a second gzip member, without a word, and a result cut short must not be stored as whole.
+Only gzip: it is all that is asked for. The HTTP library could do it too, but it takes a gzip stream that stops half-way
+without a word, and a result cut short must not be stored as whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from relay.errors import DecodeFailed
+from relay.errors import BodyTooLarge, DecodeFailed
 
 PIECE_BYTES: Final = 256 * 1024
 MAX_CODINGS: Final = 2
@@ -23,28 +23,38 @@ _GZIP_NAMES: Final = frozenset({"gzip", "x-gzip"})
 
 
 class BodyDecoder:
-    """Undoes the codings of one `Content-Encoding` value. Raises DecodeFailed (RFC 9110 section 8.4)."""
+    """Undoes the codings of one `Content-Encoding` value. Raises DecodeFailed (RFC 9110 section 8.4).
 
-    def __init__(self, content_encoding: str) -> None:
+    `max_bytes` is how much may come out of it.
+    """
+
+    __slots__ = ("_decoded", "_max_bytes", "_raw", "_stages")
+
+    def __init__(self, content_encoding: str, max_bytes: int) -> None:
         names = [name for part in content_encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
         if len(names) > MAX_CODINGS:
             raise DecodeFailed(f"more than {MAX_CODINGS} content codings")
         if not _GZIP_NAMES.issuperset(names):
             raise DecodeFailed("a content coding that was not asked for")
+        self._max_bytes = max_bytes
         self._stages = [_Gunzip() for _ in names]
         self._raw = 0
         self._decoded = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of the next `data`, each at most 256 KiB when a coding is undone."""
-        self._raw += len(data)
-        if not self._stages:
-            yield data
+        """The decoded pieces of the next `data`, each at most 256 KiB when a coding is undone.
+
+        Raises BodyTooLarge or DecodeFailed.
+        """
+        if not data:
             return
+        self._raw += len(data)
         for piece in self._through(data, 0):
             self._decoded += len(piece)
-            if self._decoded > max(RATIO_FREE_BYTES, MAX_RATIO * self._raw):
+            if self._stages and self._decoded > max(RATIO_FREE_BYTES, MAX_RATIO * self._raw):
                 raise DecodeFailed(f"the body decodes to more than {MAX_RATIO} times its size")
+            if self._decoded > self._max_bytes:
+                raise BodyTooLarge(f"the body decodes to more than {self._max_bytes} bytes")
             yield piece
 
     def finish(self) -> None:

@@ -121,8 +121,12 @@ def wire_body(body: bytes) -> bytes | io.BytesIO:
 
 def wire_url(target: Target) -> yarl.URL:
     """`target` as the connector wants it, checked to send exactly what was vetted. Raises UrlRefused."""
-    url = yarl.URL(target.text, encoded=True)
-    if (url.scheme, url.raw_host, url.port, url.raw_path_qs) != (target.scheme, target.host, target.port, target.path):
+    try:
+        url = yarl.URL(target.text, encoded=True)
+        sent = (url.scheme, url.raw_host, url.port, url.raw_path_qs)
+    except ValueError:
+        raise UrlRefused("the HTTP library does not take the URL") from None
+    if sent != (target.scheme, target.host, target.port, target.path):
         raise UrlRefused("two parsers read the URL differently")
     return url
 

@@ -1,31 +1,32 @@
 """The door to providers: credentials leave only for their own origins, answers come in under a deadline and two caps.
 
 Every call is bounded as a whole: one deadline over resolving, connecting, sending and the last byte of the body.
+It talks to aiohttp directly: its session keeps no cookies, logs no URLs and follows nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import httpx2
+import aiohttp
 
 from relay.clock import Clock
-from relay.errors import BodyTooLarge, TimedOut, UrlRefused
+from relay.errors import BodyTooLarge, Interrupted, TimedOut
 from relay.outbound.addresses import AddressPolicy
+from relay.outbound.authorization import Authorization, headers_for
 from relay.outbound.decoding import BodyDecoder
-from relay.outbound.engine import Engine
+from relay.outbound.engine import MAX_HEAD_BYTES, Engine, as_outbound_error, ended_with_connection, wire_body, wire_url
 from relay.outbound.resolver import NameResolver
-from relay.outbound.transport import PASS, Authorization, EngineTransport, Pass
-from relay.outbound.urls import Target, parse_url
+from relay.outbound.urls import parse_url
 
-ACCEPT_ENCODING: Final = "gzip"
+DEFAULT_HEADERS: Final[Mapping[str, str]] = {"accept": "*/*", "accept-encoding": "gzip"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: built for every call, and freezing triples what that costs
 class ProviderRequest:
     """One call to a provider.
 
@@ -46,27 +47,42 @@ class ProviderRequest:
 
 
 class ProviderAnswer:
-    """An answer whose body is still to come. Good inside `ProviderDoor.stream` only."""
+    """An answer whose body is still to be read. Good inside `ProviderDoor.stream` only.
 
-    __slots__ = ("_max_decoded_bytes", "_response", "headers", "status")
+    The names of `headers` are in lower case. `body` is as it travels: whole, if all of it has come, or its pieces.
+    """
 
-    def __init__(self, response: httpx2.Response, max_decoded_bytes: int) -> None:
-        self._response = response
+    __slots__ = ("_body", "_max_decoded_bytes", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes | AsyncGenerator[bytes, None],
+        max_decoded_bytes: int,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._body: bytes | AsyncGenerator[bytes, None] | None = body
         self._max_decoded_bytes = max_decoded_bytes
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = _readable(response.headers)
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """The body, its codings undone, in pieces. Raises OutboundError; what was given before that is not whole."""
-        decoder = BodyDecoder(self.headers.get("content-encoding", ""))
-        size = 0
-        async with aclosing(self._response.aiter_raw()) as raw:
-            async for data in raw:
-                for piece in decoder.decode(data):
-                    size += len(piece)
-                    if size > self._max_decoded_bytes:
-                        raise BodyTooLarge(f"the body decodes to more than {self._max_decoded_bytes} bytes")
-                    yield piece
+        """The body, its codings undone, in pieces. Raises OutboundError; what was given before that is not whole.
+
+        Raises RuntimeError the second time: a body that is gone must not pass for an empty one.
+        """
+        body, self._body = self._body, None
+        if body is None:
+            raise RuntimeError("the body has been read")
+        decoder = BodyDecoder(self.headers.get("content-encoding", ""), self._max_decoded_bytes)
+        if isinstance(body, bytes):
+            for piece in decoder.decode(body):
+                yield piece
+        else:
+            async with aclosing(body):
+                async for data in body:
+                    for piece in decoder.decode(data):
+                        yield piece
         decoder.finish()
 
 
@@ -83,9 +99,7 @@ class ProviderDoor:
         names: NameResolver | None = None,
     ) -> None:
         self._policy = policy
-        self._transport = EngineTransport(
-            Engine(policy, names or NameResolver(clock), ca_file=ca_file, max_connections=max_connections)
-        )
+        self._engine = Engine(policy, names or NameResolver(clock), ca_file=ca_file, max_connections=max_connections)
 
     @asynccontextmanager
     async def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderAnswer]:
@@ -94,15 +108,14 @@ class ProviderDoor:
         Raises OutboundError: UrlRefused, ForeignOrigin, AddressRefused, ResolveFailed, ConnectFailed, TimedOut,
         Interrupted; reading the body also BodyTooLarge and DecodeFailed. The deadline covers the whole `async with`.
         """
-        target = self._read_url(request.url)
         deadline = asyncio.timeout(request.timeout_seconds)
         try:
             async with deadline:
-                response = await self._transport.handle_async_request(_build(request, target))
+                answer = await self._send(request)
                 try:
-                    yield ProviderAnswer(response, request.max_decoded_bytes)
+                    yield _admitted(answer, request)
                 finally:
-                    await response.aclose()
+                    _end(answer)
         except TimeoutError:
             if not deadline.expired():
                 raise  # the caller's own, from inside the block
@@ -110,32 +123,71 @@ class ProviderDoor:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        await self._engine.close()
 
-    def _read_url(self, url: str) -> Target:
+    async def _send(self, request: ProviderRequest) -> aiohttp.ClientResponse:
         listing = self._policy.lists_anything
-        return parse_url(url, allow_http=listing, allow_short=listing)
-
-
-def _build(request: ProviderRequest, target: Target) -> httpx2.Request:
-    ticket = Pass(target, request.authorization, request.allowed_origins, request.max_bytes)
-    headers = {
-        "accept": "*/*",
-        "accept-encoding": ACCEPT_ENCODING,
-        **{k.lower(): v for k, v in request.headers.items()},
-    }
-    try:
-        return httpx2.Request(
-            request.method, target.text, headers=headers, content=request.content, extensions={PASS: ticket}
+        target = parse_url(request.url, allow_http=listing, allow_short=listing)
+        wire = wire_url(target)
+        headers = headers_for(
+            target.origin, {**DEFAULT_HEADERS, **request.headers}, request.authorization, request.allowed_origins
         )
-    except (httpx2.InvalidURL, ValueError):
-        raise UrlRefused("the HTTP library does not take the URL") from None
+        data = wire_body(request.content) if request.content else None
+        session = self._engine.session(target.scheme)
+        try:
+            return await session.request(request.method, wire, data=data, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            # From None: the connector's exceptions hold the request with its headers.
+            raise as_outbound_error(error) from None
+        except ValueError:
+            raise Interrupted("the request was not sent: a header value or the method is not valid HTTP") from None
 
 
-def _readable(headers: httpx2.Headers) -> Mapping[str, str]:
+def _admitted(answer: aiohttp.ClientResponse, request: ProviderRequest) -> ProviderAnswer:
+    """The answer, if neither its head nor what it announces is too large."""
+    headers = _readable_head(answer)
+    if (answer.content_length or 0) > request.max_bytes:
+        raise BodyTooLarge(f"the body is larger than {request.max_bytes} bytes")
+    body: bytes | AsyncGenerator[bytes, None] | None = _whole(answer, request.max_bytes)
+    if body is None:
+        body = _pieces(answer, request.max_bytes)
+    return ProviderAnswer(answer.status, headers, body, request.max_decoded_bytes)
+
+
+def _whole(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
+    """The body, if it came with the head, as small ones do: then nobody has to wait for it or watch over it."""
+    content = answer.content
+    if not content.is_eof() or content.exception() is not None or content.total_bytes > max_bytes:
+        return None
+    return content.read_nowait(-1)
+
+
+async def _pieces(answer: aiohttp.ClientResponse, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    size = 0
+    try:
+        with ended_with_connection(answer):
+            async for data in answer.content.iter_any():
+                size += len(data)
+                if size > max_bytes:
+                    raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+                yield data
+    except (aiohttp.ClientError, OSError) as error:
+        raise as_outbound_error(error) from None
+
+
+def _end(answer: aiohttp.ClientResponse) -> None:
+    if not answer.closed:  # at the end of its body it has closed itself and given its connection back
+        answer.close()
+
+
+def _readable_head(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
     """Header values as text that can be stored: bytes that are not UTF-8 become replacement characters."""
     found: dict[str, str] = {}
-    for name, value in headers.raw:
+    size = 0
+    for name, value in answer.raw_headers:
+        size += len(name) + len(value) + 4
         key, text = name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace")
         found[key] = f"{found[key]}, {text}" if key in found else text
+    if size > MAX_HEAD_BYTES:
+        raise Interrupted(f"the header of the answer is larger than {MAX_HEAD_BYTES} bytes")
     return found

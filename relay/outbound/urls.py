@@ -19,13 +19,11 @@ MAX_URL_LENGTH: Final = 2048
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 _PRINTABLE: Final = re.compile(r"[!-~]*", re.ASCII)
-_FORBIDDEN: Final = frozenset("\\@#")
-_SHAPE: Final = re.compile(r"(?P<scheme>[A-Za-z]+)://(?P<authority>[^/?]*)(?P<rest>.*)", re.ASCII)
+_SHAPE: Final = re.compile(r"([A-Za-z]+://[^/?]*)(.*)", re.ASCII)
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.ASCII)
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+|0x.*", re.ASCII)
-_DOT: Final = re.compile(r"\.|%2e", re.ASCII | re.IGNORECASE)
 _SEPARATORS: Final = re.compile(r"/|%2f|%5c", re.ASCII | re.IGNORECASE)
 
 
@@ -42,9 +40,7 @@ class Target:
     @property
     def origin(self) -> str:
         """`scheme://host`, with `:port` if it is not the scheme's own; IPv6 in brackets."""
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        suffix = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{shown}{suffix}"
+        return _origin(self.scheme, self.host, self.port)
 
     @property
     def is_literal(self) -> bool:
@@ -67,19 +63,10 @@ def parse_url(raw: str, *, allow_http: bool = False, allow_short: bool = False) 
     shape = _SHAPE.fullmatch(raw)
     if shape is None:
         raise UrlRefused("not an absolute URL of the form https://host/path")
-    scheme = shape["scheme"].lower()
-    if scheme not in DEFAULT_PORTS:
-        raise UrlRefused("the scheme is not https" + (" or http" if allow_http else ""))
-    if scheme == "http" and not allow_http:
-        raise UrlRefused("plain http is not allowed here")
-    authority = _AUTHORITY.fullmatch(shape["authority"])
-    if authority is None:
-        raise UrlRefused("the host is not a name or an address")
-    host = _host(authority["host"].lower(), allow_short=allow_short)
-    port = _port(authority["port"], scheme)
-    path = _path(shape["rest"])
-    target = Target(scheme, host, port, path, "")
-    return Target(scheme, host, port, path, target.origin + path)
+    site, rest = shape.groups()
+    scheme, host, port, origin = _site(site, allow_http, allow_short)
+    path = _path(rest)
+    return Target(scheme, host, port, path, origin + path)
 
 
 def canonical_origin(raw: str) -> str:
@@ -98,11 +85,32 @@ def _refuse_odd_characters(raw: str) -> None:
         raise UrlRefused(f"longer than {MAX_URL_LENGTH} characters")
     if not _PRINTABLE.fullmatch(raw):
         raise UrlRefused("a character is not printable ASCII (write other letters as A-labels or percent-encoded)")
-    if not _FORBIDDEN.isdisjoint(raw):
+    if "\\" in raw or "@" in raw or "#" in raw:
         raise UrlRefused("a backslash, @ or # is not allowed")
 
 
 @lru_cache(maxsize=1024)
+def _site(text: str, allow_http: bool, allow_short: bool) -> tuple[str, str, int, str]:
+    """Scheme, host, port and origin of a URL's part before the path: few sites, many URLs, so it is remembered."""
+    given_scheme, _, given = text.partition("://")
+    scheme = given_scheme.lower()
+    if scheme not in DEFAULT_PORTS:
+        raise UrlRefused("the scheme is not https" + (" or http" if allow_http else ""))
+    if scheme == "http" and not allow_http:
+        raise UrlRefused("plain http is not allowed here")
+    authority = _AUTHORITY.fullmatch(given)
+    if authority is None:
+        raise UrlRefused("the host is not a name or an address")
+    host = _host(authority["host"].lower(), allow_short=allow_short)
+    port = _port(authority["port"], scheme)
+    return scheme, host, port, _origin(scheme, host, port)
+
+
+def _origin(scheme: str, host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if port == DEFAULT_PORTS[scheme] else f"{scheme}://{shown}:{port}"
+
+
 def _host(text: str, *, allow_short: bool) -> str:
     if text.startswith("["):
         return _ipv6(text[1:-1])
@@ -146,7 +154,7 @@ def _path(rest: str) -> str:
     plain, mark, query = path.partition("?")
     if mark and not query:
         raise UrlRefused("an empty query is not allowed")  # URL libraries drop the mark: it would not be sent
-    if _DOT.search(plain) is None:
+    if "." not in plain and "%2" not in plain:
         return path
     segments = _SEPARATORS.split(plain)
     if any(segment.lower().replace("%2e", ".") in (".", "..") for segment in segments):

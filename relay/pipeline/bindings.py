@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from relay.frozen import frozen
 from relay.model import Webhook
-from relay.outbound.transport import Authorization
+from relay.outbound.authorization import Authorization
 from relay.outbound.urls import canonical_origin
 from relay.providers.profile import Profile
 

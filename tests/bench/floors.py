@@ -32,7 +32,7 @@ class Calls:
     provider_port: int
     subscriber_port: int
     count: int
-    concurrency: int = 64
+    rate: float  # results a second: a process that is woken for each call pays more for it than one that never rests
     fan_out: int = 3
 
 
@@ -84,25 +84,27 @@ async def serve() -> None:
 
 
 async def make_calls(calls: Calls) -> Cost:
-    """The bare outgoing work of so many results."""
-    numbers = iter(range(calls.count))
+    """The bare outgoing work of so many results, each begun when it is due."""
     provider = f"http://127.0.0.1:{calls.provider_port}/results/bench-"
     subscriber = f"http://127.0.0.1:{calls.subscriber_port}/bare"
+    loop = asyncio.get_running_loop()
 
-    async def worker(session: aiohttp.ClientSession) -> None:
-        for number in numbers:
-            async with session.get(f"{provider}{number:010d}") as answer:
-                await answer.read()
-            for _ in range(calls.fan_out):
-                async with session.post(subscriber, data=BODY) as answer:
-                    await answer.read()
+    async def deliver(session: aiohttp.ClientSession) -> None:
+        async with session.post(subscriber, data=BODY) as answer:
+            await answer.read()
+
+    async def one(session: aiohttp.ClientSession, number: int) -> None:
+        async with session.get(f"{provider}{number:010d}") as answer:
+            await answer.read()
+        await asyncio.gather(*(deliver(session) for _ in range(calls.fan_out)))
 
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        cpu, wall = time.process_time(), time.monotonic()
+        cpu, began = time.process_time(), loop.time()
         async with asyncio.TaskGroup() as group:
-            for _ in range(calls.concurrency):
-                group.create_task(worker(session))
-        spent, took = time.process_time() - cpu, time.monotonic() - wall
+            for number in range(calls.count):
+                await asyncio.sleep(began + number / calls.rate - loop.time())
+                group.create_task(one(session, number))
+        spent, took = time.process_time() - cpu, loop.time() - began
     return Cost(count=calls.count, cpu_seconds=spent, wall_seconds=took)
 
 

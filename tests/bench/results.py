@@ -93,7 +93,7 @@ def bench(paths: Sequence[str] = PATHS, *, size: int = 2048, seconds: float = 0.
 
 
 def cpu(scale: Scale) -> list[Line]:
-    """Processor time per result with fan-out 3, over one empty route and four bare calls."""
+    """Processor time per result with fan-out 3, over one empty route and four bare calls, all at the same rate."""
     with bench() as rigged, rig.light("server") as server:
         rigged.play(WARM_UP, scale.cpu_rate)
 
@@ -103,10 +103,10 @@ def cpu(scale: Scale) -> list[Line]:
         def floor() -> float:
             template = notification("/empty/token", "http://127.0.0.1:9/results")
             before = server.cpu_seconds()
-            rig.send(Plan(port=server.port, template=template, count=scale.floor_requests))
-            route = (server.cpu_seconds() - before) / scale.floor_requests
+            rig.send(Plan(port=server.port, template=template, count=scale.cpu_results, rate=scale.cpu_rate))
+            route = (server.cpu_seconds() - before) / scale.cpu_results
             ports = {"provider_port": rigged.provider.port, "subscriber_port": rigged.subscriber.port}
-            calls = Calls(**ports, count=scale.floor_results)
+            calls = Calls(**ports, count=scale.cpu_results, rate=scale.cpu_rate)
             return route + rig.bare_calls(calls).cpu_seconds / calls.count
 
         relays, floors = interleave(scale.rounds, ours, floor)
@@ -122,7 +122,7 @@ def cpu(scale: Scale) -> list[Line]:
             target=2.5,
             aim=1.8,
             at_least=False,
-            note=f"at {scale.cpu_rate:g}/s; floor: an empty route and four bare aiohttp calls",
+            note=f"both at {scale.cpu_rate:g}/s; floor: an empty route and four bare aiohttp calls",
         )
     ]
 

@@ -14,8 +14,6 @@ class Scale:
     intake_requests: int = 8_000
     cpu_results: int = 800
     cpu_rate: float = 250.0
-    floor_requests: int = 8_000
-    floor_results: int = 1_500
     throughput_results: int = 1_500
     throughput_rate: float = 500.0
     latency_results: int = 300
@@ -30,8 +28,6 @@ DEFAULT: Final = Scale()
 LONG: Final = Scale(
     intake_requests=40_000,
     cpu_results=4_000,
-    floor_requests=40_000,
-    floor_results=8_000,
     throughput_results=10_000,
     latency_results=3_000,
     memory_results=100_000,

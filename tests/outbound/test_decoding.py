@@ -14,14 +14,14 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import DecodeFailed
+from relay.errors import BodyTooLarge, DecodeFailed
 from relay.outbound.decoding import MAX_MEMBERS, PIECE_BYTES, BodyDecoder
 
 MIB = 1024 * 1024
 
 
 def decoded(encoding: str, data: bytes, size: int = 1000) -> bytes:
-    decoder = BodyDecoder(encoding)
+    decoder = BodyDecoder(encoding, 64 * MIB)
     parts: list[bytes] = []
     for at in range(0, len(data), size):
         parts.extend(decoder.decode(data[at : at + size]))
@@ -83,7 +83,7 @@ def test_a_broken_body_is_refused(encoding: str, data: bytes) -> None:
 )
 def test_a_coding_that_was_not_asked_for_and_long_chains_are_refused(encoding: str) -> None:
     with pytest.raises(DecodeFailed):
-        BodyDecoder(encoding)
+        BodyDecoder(encoding, MIB)
 
 
 BOMB = b"\0" * (16 * MIB)
@@ -102,7 +102,7 @@ def test_a_bomb_is_refused_before_it_grows(encoding: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(DecodeFailed):
-            for piece in BodyDecoder(encoding).decode(BOMBS[encoding]):
+            for piece in BodyDecoder(encoding, 64 * MIB).decode(BOMBS[encoding]):
                 largest = max(largest, len(piece))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -114,3 +114,12 @@ def test_a_bomb_is_refused_before_it_grows(encoding: str) -> None:
 def test_an_ordinary_ratio_is_not_a_bomb() -> None:
     data = b"".join(b'{"title": "a repeated record", "price": %d}\n' % price for price in range(100_000))
     assert decoded("gzip", gzip.compress(data), 65536) == data
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "gzip, gzip"])
+def test_no_more_comes_out_than_may(encoding: str) -> None:
+    data = CODINGS[encoding](os.urandom(1000))
+    exact, tight = BodyDecoder(encoding, 1000), BodyDecoder(encoding, 999)
+    assert len(b"".join([*exact.decode(data), *exact.decode(b"")])) == 1000
+    with pytest.raises(BodyTooLarge):
+        list(tight.decode(data[:500])), list(tight.decode(data[500:]))

@@ -469,4 +469,4 @@ async def test_nothing_secret_is_shown_or_logged(caplog: pytest.LogCaptureFixtur
         with pytest.raises(ConnectFailed) as caught:
             await fetch(door, request)
     assert "secret" not in caplog.text + repr(request) + repr(authorization) + str(caught.value)
-    assert caught.value.__cause__ is None
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.errors import UrlRefused
-from relay.outbound import canonical_origin, parse_url
+from relay.outbound import Target, canonical_origin, parse_url
+from relay.outbound import urls as module
+from relay.outbound.engine import wire_url
 
 REFUSED = [
     "https://api.good.test@evil.test/",
@@ -100,6 +103,10 @@ REFUSED = [
     "https://api.good.test/..%2f..%2fadmin",
     "https://api.good.test/..%5cadmin",
     "https://api.good.test/?",
+    "https://api.good.test/x#y",
+    "https://api.good.test/x?y#z",
+    "https://api.good.test/x\\y",
+    "https://api.good.test/x?y\\z",
 ]
 
 ACCEPTED = [
@@ -148,6 +155,8 @@ def test_http_and_short_names_pass_only_where_they_are_allowed() -> None:
         ("https://API.example.com", "https://api.example.com"),
         ("https://api.example.com:443/", "https://api.example.com"),
         ("http://localhost:80", "http://localhost"),
+        ("https://api.example.com:80", "https://api.example.com:80"),
+        ("http://api.example.com:443", "http://api.example.com:443"),
         ("http://[::1]:9000/", "http://[::1]:9000"),
     ],
 )
@@ -182,3 +191,75 @@ def test_whatever_passes_is_read_the_same_by_other_parsers_and_again_by_ours(raw
     assert (other.scheme, other.raw_host) == (target.scheme, target.host.encode())
     wire = yarl.URL(target.text, encoded=True)
     assert (wire.raw_host, wire.port, wire.raw_path_qs) == (target.host, target.port, target.path)
+
+
+def outcome(raw: str, *, http: bool, short: bool) -> Target | str:
+    """What a URL is read as, or the rule that it breaks."""
+    try:
+        return parse_url(raw, allow_http=http, allow_short=short)
+    except UrlRefused as error:
+        return str(error)
+
+
+LEAVES = [(http, short) for http in (False, True) for short in (False, True)]
+SITES = st.lists(PIECES, max_size=4).map("".join)
+TAILS = st.lists(st.sampled_from(["/", "?", ".", "..", "a", "%2e", "%2f", "x=1", "@", "#", "\\", " ", ":"]), max_size=5)
+
+
+@given(
+    scheme=st.sampled_from(["https://", "http://", "HTTPS://", "ftp://", ""]),
+    site=st.sampled_from(["good.test", "Good.test:443", "localhost", "127.0.0.1:80", "[::1]", "127.1"]) | SITES,
+    tails=st.lists(TAILS.map("".join), min_size=2, max_size=2),
+)
+def test_a_site_that_was_read_before_is_read_the_same_again(scheme: str, site: str, tails: list[str]) -> None:
+    raw, earlier = (scheme + site + tail for tail in tails)
+    fresh = {}
+    for http, short in LEAVES:
+        module._site.cache_clear()
+        fresh[http, short] = outcome(raw, http=http, short=short)
+    for http, short in LEAVES:
+        outcome(earlier, http=http, short=short)
+    for http, short in LEAVES:
+        assert outcome(raw, http=http, short=short) == fresh[http, short]
+
+
+def test_what_one_door_may_call_is_not_remembered_for_the_other() -> None:
+    for raw in ("http://remembered.test/", "https://remembered/"):
+        assert isinstance(outcome(raw, http=True, short=True), Target)
+        assert isinstance(outcome(raw, http=False, short=False), str)
+
+
+@given(
+    st.lists(st.sampled_from(["/", "%2f", "%2F", "%5c", ".", "%2e", "%2E", "a", "%", "2e", "25", "?", "&"]), max_size=9)
+)
+def test_a_path_is_refused_exactly_when_a_segment_would_climb(parts: list[str]) -> None:
+    tail = "/" + "".join(parts)
+    plain, mark, query = tail.partition("?")
+    segments = [unquote(segment) for segment in re.split("/|%2f|%5c", plain, flags=re.IGNORECASE)]
+    climbs = "." in segments or ".." in segments
+    read = outcome(f"https://good.test{tail}", http=False, short=False)
+    assert isinstance(read, str) == (climbs or bool(mark and not query))
+    assert isinstance(read, str) or read.path == tail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://evil.test/x",
+        "http://good.test/x",
+        "https://good.test:8443/x",
+        "https://good.test/y",
+        "https://good.test/x?y=1",
+        "https://user@evil.test/x",
+        "https://good.test:99999/x",
+        "https://[good.test/x",
+    ],
+)
+def test_a_url_that_the_http_library_reads_differently_is_refused(text: str) -> None:
+    with pytest.raises(UrlRefused):
+        wire_url(Target("https", "good.test", 443, "/x", text))
+
+
+def test_a_url_that_is_read_alike_is_sent_as_it_is() -> None:
+    url = "https://good.test/x//%2f?a={b}"
+    assert str(wire_url(parse_url(url))) == url

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-import httpx2
 
 from relay.clock import Clock, Instant
 from relay.errors import OutboundError
@@ -42,19 +40,15 @@ class PlainProvider(ProviderDoor):
     async def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderAnswer]:
         self.requests.append(request)
         page = await self.answering(request)
-        response = httpx2.Response(page.status, headers=dict(page.headers), stream=_Pieces(page))
-        yield ProviderAnswer(response, request.max_decoded_bytes)
+        headers = {name.lower(): value for name, value in page.headers.items()}
+        yield ProviderAnswer(page.status, headers, _pieces(page), request.max_decoded_bytes)
 
 
-class _Pieces(httpx2.AsyncByteStream):
-    def __init__(self, page: Page) -> None:
-        self._page = page
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._page.body), 65_536):
-            yield self._page.body[start : start + 65_536]
-        if self._page.broken is not None:
-            raise self._page.broken
+async def _pieces(page: Page) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(page.body), 65_536):
+        yield page.body[start : start + 65_536]
+    if page.broken is not None:
+        raise page.broken
 
 
 def answer_with(*pages: Page | OutboundError) -> Answering:
