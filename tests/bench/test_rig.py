@@ -22,8 +22,10 @@ def test_the_floor_server_answers_both_routes_and_is_gone_afterwards() -> None:
 
 def test_bare_calls_are_one_get_and_three_posts_per_result() -> None:
     with rig.light("provider") as provider, rig.light("subscriber") as subscriber:
-        cost = rig.bare_calls(Calls(provider_port=provider.port, subscriber_port=subscriber.port, count=50))
+        ports = {"provider_port": provider.port, "subscriber_port": subscriber.port}
+        cost = rig.bare_calls(Calls(**ports, count=50, rate=250.0))
         assert cost.count == 50
+        assert cost.wall_seconds >= 49 / 250  # each was begun when it was due
         assert cost.cpu_seconds > 0
         assert b'"unmarked":150' in subscriber.get("/report")
 
