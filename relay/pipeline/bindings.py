@@ -47,6 +47,8 @@ class Bindings:
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self._profiles = profiles
         self._made: dict[str, Binding] = {}
+        self._told: Mapping[str, Webhook] | None = None
+        self._siblings: dict[str, tuple[str, ...]] = {}
 
     def of(self, webhook: Webhook) -> Binding | None:
         """The binding of a webhook; None when its provider's profile is not loaded (any more)."""
@@ -62,6 +64,14 @@ class Bindings:
 
     def siblings(self, webhook: Webhook, webhooks: Mapping[str, Webhook]) -> tuple[str, ...]:
         """The other webhooks on the same provider account."""
+        if webhooks is not self._told:  # a configuration that was read anew is a new mapping
+            self._told, self._siblings = webhooks, {}
+        siblings = self._siblings.get(webhook.id)
+        if siblings is None:
+            siblings = self._siblings[webhook.id] = self._find_siblings(webhook, webhooks)
+        return siblings
+
+    def _find_siblings(self, webhook: Webhook, webhooks: Mapping[str, Webhook]) -> tuple[str, ...]:
         mine = self.of(webhook)
         if mine is None or not webhook.credentials:
             return ()

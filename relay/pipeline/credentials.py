@@ -10,8 +10,8 @@ import structlog
 from relay.model import Webhook, WebhookStatus
 from relay.pipeline.floor import Floor
 from relay.providers.reading import Verdict
-from relay.store.settlement import accept_credentials, reject_credentials
 from relay.store.tracking import make_all_due
+from relay.store.webhooks import accept_credentials, reject_credentials
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
 from relay.pipeline.verify import is_authenticated, verify
 from relay.providers.reading import Notice, read_notification
-from relay.store.intake import Accept, Key, unique_keys
+from relay.store.intake import Accept, Key
 
 REJECTED_BODY_BYTES: Final = 64 * 1024
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/-]{0,1000}", re.ASCII)
@@ -138,12 +138,8 @@ class Preparer:
 
 def job_keys(provider_job_id: str | None, response_url: str | None) -> tuple[Key, ...]:
     """What a notification or a caller can name a job by."""
-    return unique_keys(
-        [
-            ("id", provider_job_id) if provider_job_id is not None else None,
-            ("url", response_url) if response_url is not None else None,
-        ]
-    )
+    by_id = () if provider_job_id is None else (("id", provider_job_id),)
+    return by_id if response_url is None else (*by_id, ("url", response_url))
 
 
 def dedupe_key(webhook_id: str, delivery_id: str | None, inbound: Inbound) -> bytes:
@@ -162,8 +158,9 @@ def origin_problem(binding: Binding, url: str) -> str | None:
 
     The origin has to be one of the webhook's own, exactly. What this lets through, the outbound door judges again.
     """
-    if any(url.startswith(prefix) and _PLAIN_PATH.fullmatch(url, len(prefix)) for prefix in binding.prefixes):
-        return None  # nothing in it that parsing could find fault with
+    for prefix in binding.prefixes:
+        if url.startswith(prefix) and _PLAIN_PATH.fullmatch(url, len(prefix)):
+            return None  # nothing in it that parsing could find fault with
     try:
         target = parse_url(url, allow_http=True, allow_short=True)
     except UrlRefused:

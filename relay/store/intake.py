@@ -6,7 +6,6 @@ the earlier ones of the batch have just made, then everything is written with a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -294,8 +293,3 @@ def notification_row(item: Accept, outcome: Accepted) -> tuple[Any, ...]:
         given.method, given.suffix, given.query, given.content_type, dump(dict(given.headers)), item.headers_sealed,
         item.body, item.body_sealed, given.body_size, item.payload_id, given.received_at,
     )  # fmt: skip
-
-
-def unique_keys(keys: Sequence[Key | None]) -> tuple[Key, ...]:
-    """Without the missing ones and repeats."""
-    return tuple(dict.fromkeys(key for key in keys if key is not None))

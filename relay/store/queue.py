@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, and_, or_, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
 from relay.store.bulk import chunks, lookup
+from relay.store.writer import Operation
 
 Held = tuple[str, int]  # a row's id and the `claims` that our claim gave it
 
@@ -96,6 +97,23 @@ def claim(
         .returning(*columns)
     )
     return list(connection.execute(statement).all())
+
+
+@frozen()
+class Claim:
+    """What one scheduler wants to work on."""
+
+    table: Table
+    ids: Sequence[str]
+    now: Instant
+    lease_until: Instant
+
+
+def _claim_each(connection: Connection, items: list[Claim]) -> list[list[Row[Any]]]:
+    return [claim(connection, item.table, item.ids, item.now, item.lease_until) for item in items]
+
+
+CLAIM: Final[Operation[Claim, list[Row[Any]]]] = Operation("claim", _claim_each)
 
 
 def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus, WebhookStatus
+from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
 from relay.store import results as result_rows
@@ -31,7 +31,6 @@ from relay.store.schema import (
     results,
     spills,
     subscriptions,
-    webhooks,
 )
 from relay.store.writer import Operation
 
@@ -101,7 +100,11 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     return outcomes
 
 
-SETTLE_FETCH: Final[Operation[FetchSettlement, Settled]] = Operation("settle_fetch", settle_fetches)
+def _weight(item: FetchSettlement) -> int:
+    return len(item.outcome.payload or b"") if isinstance(item.outcome, Ended) else 0
+
+
+SETTLE_FETCH: Final[Operation[FetchSettlement, Settled]] = Operation("settle_fetch", settle_fetches, _weight)
 
 
 def _standing(item: FetchSettlement, version: int, ours: Rows, unsettled: set[str]) -> Settled:
@@ -280,29 +283,3 @@ def _disable(connection: Connection, subscription_id: str, now: Instant) -> None
     )
     if connection.execute(change).rowcount:
         bump(connection)
-
-
-def reject_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
-    """Mark an active webhook as one whose credentials its provider refuses; whether that is news."""
-    change = (
-        update(webhooks)
-        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.ACTIVE.value)
-        .values(status=WebhookStatus.CREDENTIALS_REJECTED.value, updated_at=now)
-    )
-    if not connection.execute(change).rowcount:
-        return False
-    bump(connection)
-    return True
-
-
-def accept_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
-    """The other way round: the provider takes them after all; whether that is news."""
-    change = (
-        update(webhooks)
-        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.CREDENTIALS_REJECTED.value)
-        .values(status=WebhookStatus.ACTIVE.value, updated_at=now)
-    )
-    if not connection.execute(change).rowcount:
-        return False
-    bump(connection)
-    return True

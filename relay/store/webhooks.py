@@ -9,6 +9,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_of
 from sqlalchemy.exc import IntegrityError
 
+from relay.clock import Instant
 from relay.errors import Conflict, NotFound
 from relay.model import WEBHOOK, Webhook, WebhookStatus
 from relay.store import configuration
@@ -132,3 +133,29 @@ def erase_deleted(conn: Connection) -> int:
     if count:
         conn.execute(update_of(config).values(version=config.c.version + 1))  # nobody keeps them in memory either
     return count
+
+
+def reject_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
+    """Mark an active webhook as one whose credentials its provider refuses; whether that is news."""
+    change = (
+        update_of(webhooks)
+        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.ACTIVE.value)
+        .values(status=WebhookStatus.CREDENTIALS_REJECTED.value, updated_at=now)
+    )
+    if not connection.execute(change).rowcount:
+        return False
+    configuration.bump(connection)
+    return True
+
+
+def accept_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
+    """The other way round: the provider takes them after all; whether that is news."""
+    change = (
+        update_of(webhooks)
+        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.CREDENTIALS_REJECTED.value)
+        .values(status=WebhookStatus.ACTIVE.value, updated_at=now)
+    )
+    if not connection.execute(change).rowcount:
+        return False
+    configuration.bump(connection)
+    return True

@@ -16,7 +16,7 @@ import structlog
 
 from relay.clock import Clock, Instant, after
 from relay.store.database import Database
-from relay.store.queue import Due, QueueTable, claim, due, due_in_lane, next_due_at
+from relay.store.queue import CLAIM, Claim, Due, QueueTable, due, due_in_lane, next_due_at
 from relay.store.rows import Connection, Row
 from relay.workers.crew import Crew
 from relay.workers.lanes import Lanes, Policy, pick
@@ -134,9 +134,7 @@ class Scheduler(Generic[W]):
         lanes = {row_id: lane for lane, row_id in picked}
         ids = list(lanes)
         try:
-            rows = await self._database.write(
-                partial(claim, table=self._queue.table, ids=ids, now=now, lease_until=lease_until)
-            )
+            rows = await self._database.submit(CLAIM, Claim(self._queue.table, ids, now, lease_until))
         except BaseException:
             for lane, _ in picked:
                 self._crew.release(lane)

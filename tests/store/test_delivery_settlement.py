@@ -19,8 +19,8 @@ from relay.store.settlement import (
     SETTLE_DELIVERY,
     DeliverySettlement,
     Settled,
-    reject_credentials,
 )
+from relay.store.webhooks import reject_credentials
 from tests.support.store import (
     HOUR,
     LATER,

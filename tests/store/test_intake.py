@@ -13,7 +13,7 @@ from relay.clock import Instant
 from relay.model import Job, JobStatus, NotificationStatus
 from relay.store import payloads, results
 from relay.store.database import Database
-from relay.store.intake import ACCEPT, FOREIGN_JOB, JOB_CONFLICT, UNTRACKED, Accept, Accepted, Stale, unique_keys
+from relay.store.intake import ACCEPT, FOREIGN_JOB, JOB_CONFLICT, UNTRACKED, Accept, Accepted, Stale
 from relay.store.schema import job_keys, jobs, notifications, payload_chunks, spills
 from tests.support.store import (
     HOUR,
@@ -275,7 +275,3 @@ async def test_more_keys_than_one_statement_takes_are_looked_up(database: Databa
     assert [outcome.job_id for outcome in again] == [outcome.job_id for outcome in made]
     assert {outcome.status for outcome in again} == {NotificationStatus.DUPLICATE}
     assert await count(database, jobs) == 1200
-
-
-def test_keys_are_named_once_and_in_order() -> None:
-    assert unique_keys([("id", "a"), None, ("url", "u"), ("id", "a")]) == (("id", "a"), ("url", "u"))

@@ -172,7 +172,7 @@ async def test_a_store_that_is_away_costs_no_slot(sqlite_stage: Stage, monkeypat
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr(sqlite_stage.database, "write", away)
+        broken.setattr(sqlite_stage.database, "submit", away)
         with pytest.raises(StoreUnavailable):
             await sqlite_stage.fetching.scheduler.run_once()
     assert sqlite_stage.fetching.crew.slots.taken == 0
