@@ -202,6 +202,10 @@ class Job:
     lease_until: Instant | None
     claims: int  # the fence
     last_error: str | None
+    submitted: bool = False  # through Relay: the callback URL was put into its request
+    result_path: str | None = None  # below the base URL, where this kind of job has another place than the profile's
+    status_url: str | None = None  # as the provider's answer to the submit named it
+    cancel_url: str | None = None
 
 
 @frozen(kw_only=True)

@@ -6,66 +6,50 @@ notification are guesses, because NetNut shows none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from relay.clock import Instant, rfc3339, seconds_between
+from relay.clock import rfc3339, seconds_between
+from relay.demo.jobs import Job, State
 
 
-@dataclass(slots=True, kw_only=True)
-class Trace:
-    """One request as the stand-in remembers it."""
-
-    id: str
-    prompt: str
-    engine: str
-    created_at: Instant
-    completed_at: Instant | None = None
-    asked: int = 0  # requests for the result after its completion
-
-
-def final(trace: Trace, *, fails: bool = False, padding: int = 0) -> bytes:
-    """The final answer; `padding` makes it that many bytes larger."""
-    finished = trace.completed_at if trace.completed_at is not None else trace.created_at
-    took = seconds_between(trace.created_at, finished)
-    common = {"traceID": trace.id, "model": trace.engine, "scraper": trace.engine, "timestamp": rfc3339(finished)}
-    if fails:
-        return orjson.dumps({**common, "status": "failed", "error": "the model did not answer"})
+def final(trace: Job) -> bytes:
+    """The final answer, or that there is none to be had."""
+    took = seconds_between(trace.created_at, trace.ended_at)
+    engine = str(trace.wanted.get("engine", "perplexity"))
+    common = {"traceID": trace.id, "model": engine, "scraper": engine, "timestamp": rfc3339(trace.ended_at)}
+    if trace.told not in (State.COMPLETED, State.PARTIAL):
+        return orjson.dumps({**common, "status": _word(trace), "error": "the model did not answer"})
     times = {"request_duration": took, "process_duration": took}
-    return orjson.dumps({**common, **times, "response": _response(trace.prompt, padding)})
+    return orjson.dumps({**common, **times, "response": _response(trace)})
 
 
-def _response(prompt: str, padding: int) -> dict[str, Any]:
+def _response(trace: Job) -> dict[str, Any]:
+    prompt, padding = str(trace.wanted["prompt"]), trace.knobs.padding
     text = f"Three things people say about {prompt}: earlier, smaller, colder."
     more = {"html": "x" * padding} if padding else {}
     cited = {"citations_found": True, "citations": [{"position": 1, "title": "A survey of 2026"}]}
     return {"prompt": prompt, "text": text, "text_markdown": f"**{text}**", **more, **cited}
 
 
-def notification(trace: Trace, response_url: str) -> bytes:
+def notification(trace: Job, response_url: str) -> dict[str, Any]:
     """The thin one: the request is complete, and where its result is."""
-    return orjson.dumps(
-        {
-            "message": "Request completed",
-            "traceID": trace.id,
-            "status": "completed",
-            "response_url": response_url,
-        }
-    )
+    named = {"traceID": trace.id} if trace.knobs.sends_id else {}
+    where = trace.knobs.response_url or response_url
+    return {"message": "Request completed", **named, "status": _word(trace), "response_url": where}
 
 
-def processing(trace: Trace) -> bytes:
+def processing(trace: Job) -> bytes:
     """Not ready yet."""
-    return orjson.dumps({"message": "Request is still processing", "traceID": trace.id, "status": "processing"})
+    word = trace.knobs.status_word or "processing"
+    return orjson.dumps({"message": "Request is still processing", "traceID": trace.id, "status": word})
 
 
-def confirmation(trace: Trace, response_url: str) -> bytes:
+def confirmation(trace: Job, response_url: str) -> dict[str, Any]:
     """The request was taken."""
-    return orjson.dumps({"message": "Request received", "traceId": trace.id, "response_url": response_url})
+    return {"message": "Request received", "traceId": trace.id, "response_url": response_url}
 
 
-def message(text: str) -> bytes:
-    """Any other answer."""
-    return orjson.dumps({"message": text})
+def _word(trace: Job) -> str:
+    return trace.knobs.status_word or trace.told.value

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+
+GRACE_SECONDS: Final = 1.0
+TURNS_TO_CLOSE: Final = 100
 
 
 class LocalServer:
     """A small HTTP server for stand-ins; an asynchronous context manager.
 
     `uvicorn.Server.serve` would take over the signals of the process and look only ten times a second whether to
-    stop, so its start and its stop are called directly.
+    stop, so its start is called directly; its stop would wait a tenth of a second each time, so that is done here.
     """
 
     def __init__(self, app: ASGIApp, *, port: int = 0) -> None:
@@ -27,7 +31,6 @@ class LocalServer:
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
         )
         self._wanted_port = port
         self._server: uvicorn.Server | None = None
@@ -60,9 +63,25 @@ class LocalServer:
     async def stop(self) -> None:
         """Close every connection; answers that hang are cut short. Harmless when it never started."""
         self._closing.set()
-        if self._server is not None and self._socket is not None:
-            await self._server.shutdown(sockets=[self._socket])
-            self._server = None
+        server, self._server = self._server, None
+        if server is None or self._socket is None:
+            return
+        for listening in server.servers:
+            listening.close()
+        self._socket.close()
+        state = server.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, hanging = await asyncio.wait(list(state.tasks), timeout=GRACE_SECONDS)
+            for task in hanging:
+                task.cancel()
+        for _ in range(TURNS_TO_CLOSE):  # closed connections leave the set in one of the next turns of the loop
+            if not state.connections:
+                return
+            await asyncio.sleep(0)
+        for connection in list(state.connections):
+            connection.transport.abort()
 
     async def pause(self, seconds: float | None) -> None:
         """Wait that long inside an answer (None = for ever), but never past the end of the server."""

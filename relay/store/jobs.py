@@ -77,6 +77,10 @@ def read(row: Row) -> Job:
         lease_until=row.lease_until,
         claims=row.claims,
         last_error=row.last_error,
+        submitted=bool(row.submitted),
+        result_path=row.result_path,
+        status_url=row.status_url,
+        cancel_url=row.cancel_url,
     )
 
 
@@ -84,6 +88,7 @@ COLUMNS: Final = (
     "id", "webhook_id", "provider_job_id", "response_url", "status", "provider_status", "metadata", "deadline",
     "give_up_at", "created_at", "notified_at", "completed_at", "result_id", "inline_notification_id", "tracked",
     "attempts", "step", "due_at", "lease_until", "claims", "last_error",
+    "submitted", "result_path", "status_url", "cancel_url",
 )  # fmt: skip
 
 
@@ -93,5 +98,5 @@ def to_row(job: Job) -> tuple[Any, ...]:
         job.id, job.webhook_id, job.provider_job_id, job.response_url, job.status.value, job.provider_status,
         dump(job.metadata), job.deadline, job.give_up_at, job.created_at, job.notified_at, job.completed_at,
         job.result_id, job.inline_notification_id, job.tracked, job.attempts, job.step, job.due_at, job.lease_until,
-        job.claims, job.last_error,
+        job.claims, job.last_error, job.submitted, job.result_path, job.status_url, job.cancel_url,
     )  # fmt: skip

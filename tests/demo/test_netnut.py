@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
+from relay.demo.knobs import Outcome
 from relay.demo.netnut import Knobs, NetNut, Pending
 from relay.demo.sink import Sink
 from relay.model import Secret
@@ -131,7 +132,7 @@ async def test_above_its_rate_it_answers_429_until_time_has_passed(
 
 async def test_a_failed_job_a_chosen_status_and_an_unknown_trace(http: aiohttp.ClientSession, netnut: NetNut) -> None:
     url = netnut.response_url(netnut.open().id)
-    netnut.knobs.fails = True
+    netnut.knobs.outcome = Outcome.FAILED
     assert (await ask(http, url))[1]["status"] == "failed"
     netnut.knobs.status, netnut.knobs.headers = 503, {"retry-after": "9"}
     async with http.get(url, headers=GOOD) as answer:

@@ -72,6 +72,10 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("step", Integer, nullable=False, server_default="0"),
     *queue_columns(),
+    Column("submitted", Boolean, nullable=False, server_default=text("false")),
+    Column("result_path", Text),
+    Column("status_url", Text),
+    Column("cancel_url", Text),
     Index("ix_jobs_webhook", "webhook_id", "id"),
     Index(
         "ix_jobs_due",
@@ -100,4 +104,16 @@ job_keys = Table(  # by what a notification can name a job
     Column("value", Text, primary_key=True),
     Column("job_id", String(40), nullable=False),
     Index("ix_job_keys_job", "job_id"),
+)
+
+captures = Table(  # the first message of each shape that a provider sent, for people who write profiles
+    "captures",
+    metadata,
+    Column("webhook_id", String(40), primary_key=True),
+    Column("kind", Text, primary_key=True),  # notification | pending | completed | failed | submit | cancel
+    Column("shape", String(64), primary_key=True),  # SHA-256 of the names and types in it
+    Column("http_status", Integer),
+    Column("content_type", Text),
+    Column("excerpt", Text, nullable=False),  # secrets redacted
+    instant_column("captured_at", nullable=False),
 )

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _subscriptions()
     _notifications()
     _jobs()
+    _captures()
     _job_keys_and_payloads()
     _results()
     _deliveries()
@@ -130,6 +131,20 @@ def _notifications() -> None:
     op.create_index("uq_notifications_dedupe_key", "notifications", ["dedupe_key"], unique=True)
 
 
+def _captures() -> None:
+    op.create_table(
+        "captures",
+        *_columns(sa.String(40), "webhook_id"),
+        *_columns(sa.Text(), "kind"),
+        *_columns(sa.String(64), "shape"),
+        *_columns(sa.Integer(), "http_status", nullable=True),
+        *_columns(sa.Text(), "content_type", nullable=True),
+        *_columns(sa.Text(), "excerpt"),
+        *_columns(sa.BigInteger(), "captured_at"),
+        sa.PrimaryKeyConstraint("webhook_id", "kind", "shape", name="pk_captures"),
+    )
+
+
 def _jobs() -> None:
     op.create_table(
         "jobs",
@@ -146,6 +161,8 @@ def _jobs() -> None:
         *_columns(sa.BigInteger(), "due_at", "lease_until", nullable=True),
         *_columns(sa.Integer(), "claims", server_default="0"),
         *_columns(sa.Text(), "last_error", nullable=True),
+        *_columns(sa.Boolean(), "submitted", server_default=sa.text("false")),
+        *_columns(sa.Text(), "result_path", "status_url", "cancel_url", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         **HOT,
     )
