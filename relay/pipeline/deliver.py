@@ -22,7 +22,7 @@ from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
-from relay.pipeline.schedule import JITTER, retry_after_seconds
+from relay.pipeline.schedule import retry_after_seconds
 from relay.signing.standard_webhooks import decode_secret, sign
 from relay.store import results
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 GONE: Final = 410
 HEED_RETRY_AFTER: Final = (429, 503)
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+RETRY_JITTER: Final = 0.2  # of the wait, half of it to either side
 SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
 KEPT_BODIES_BYTES: Final = 16 * 1024 * 1024
 
@@ -58,7 +59,7 @@ def next_step(reply: Reply, *, made: int, schedule: Sequence[float], now: Instan
         return Step(DeliveryStatus.PENDING, now, error, disable_subscription=True)
     if made >= len(schedule):
         return Step(DeliveryStatus.EXHAUSTED, None, error)
-    wait = schedule[made] * (1 + JITTER * (chance - 0.5))
+    wait = schedule[made] * (1 + RETRY_JITTER * (chance - 0.5))
     if reply.status in HEED_RETRY_AFTER:
         asked = retry_after_seconds(reply.retry_after, now, LONGEST_RETRY_AFTER_SECONDS)
         wait = max(wait, asked or 0.0)

@@ -12,7 +12,7 @@ from relay.clock import Instant, after, seconds_between
 FORCED_BEFORE_SECONDS: Final = (600.0, 300.0, 120.0, 60.0)  # the last chances before the provider may drop the result
 FORCED_JITTER_SECONDS: Final = 5.0
 LAST_SECONDS: Final = 2.0
-JITTER: Final = 0.2
+JITTER: Final = 0.08
 AFTER_DEADLINE_SECONDS: Final = 60.0  # the least wait once the deadline has passed
 MARGIN_SECONDS: Final = 30.0  # a Retry-After never takes the last half minute away
 SHORTEST_SECONDS: Final = 0.05

@@ -75,14 +75,23 @@ class Light(asyncio.Protocol):
 
 
 class Provider(Light):
-    """`GET /results/bench-0000000001` answers `size` bytes, at once or spread over `seconds`."""
+    """`GET /results/bench-0000000001` answers `size` bytes, at once or spread over `seconds`.
 
-    def __init__(self, size: int, seconds: float) -> None:
+    `GET /pending/bench-0000000001` answers 202 and notes the time; `GET /asked` tells all such numbers and times.
+    """
+
+    def __init__(self, size: int, seconds: float, asked: array[float]) -> None:
         super().__init__()
         self.size, self.seconds = size, seconds
+        self.asked = asked
 
     def answer(self, url: bytes, body: bytes) -> None:
         name = url.rpartition(b"/")[2]
+        if url == b"/asked":
+            return self.write(response(self.asked.tobytes()))
+        if url.startswith(b"/pending/"):
+            self.asked.extend((float(name.removeprefix(MARK)), time.monotonic()))
+            return self.write(response(b'{"status":"processing"}', b"202 Accepted"))
         head = b'{"traceID":"%b","model":"perplexity","response":{"prompt":"coffee","text":"' % name
         tail = b'"}}'
         padding = max(0, self.size - len(head) - len(tail))
@@ -163,7 +172,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="time over which a result is sent")
     options = parser.parse_args()
     if options.role == "provider":
-        factory: Callable[[], asyncio.Protocol] = partial(Provider, options.size, options.seconds)
+        factory: Callable[[], asyncio.Protocol] = partial(Provider, options.size, options.seconds, array("d"))
     else:
         factory = partial(Subscriber, Seen())
     uvloop.run(serve(factory))

@@ -22,6 +22,8 @@ class Scale:
     memory_rate: float = 250.0
     fairness_results: int = 60
     fairness_rate: float = 15.0
+    polling_jobs: int = 1_000
+    polling_seconds: float = 30.0  # between two questions about one job
 
 
 DEFAULT: Final = Scale()
@@ -32,4 +34,6 @@ LONG: Final = Scale(
     latency_results=3_000,
     memory_results=100_000,
     fairness_results=600,
+    polling_jobs=10_000,
+    polling_seconds=300.0,
 )

@@ -1,9 +1,11 @@
 """The benchmark's processes start, are measured and end; a relay under it delivers everything it was sent."""
 
+from array import array
+
 import psutil
 import pytest
 
-from tests.bench import rig
+from tests.bench import polling, rig
 from tests.bench.floors import Calls
 from tests.bench.results import PATHS, bench
 from tests.bench.wire import Plan, notification
@@ -43,3 +45,19 @@ def test_a_round_sees_every_delivery_after_its_notification_was_due() -> None:
     assert min(first.whole_waits()) > 0
     assert max(map(max, first.delivered)) < min(second.due)
     assert first.cpu_seconds > 0
+
+
+def test_the_provider_tells_when_it_was_asked_for_a_pending_result() -> None:
+    with rig.light("provider") as provider:
+        for number in (7, 8, 7):
+            assert b"processing" in provider.get(f"/pending/bench-{number:010d}")
+        asked = array("d")
+        asked.frombytes(provider.get("/asked"))
+    assert list(asked[::2]) == [7.0, 8.0, 7.0]
+    assert list(asked[1::2]) == sorted(asked[1::2])
+
+
+def test_gaps_are_those_between_two_questions_about_one_job_and_none_may_be_forgotten() -> None:
+    assert polling._gaps([0.0, 10.0, 1.0, 11.0, 0.0, 40.0, 1.0, 43.0], 2) == [30.0, 32.0]
+    with pytest.raises(rig.RigError, match="1 of 2 jobs"):
+        polling._gaps([0.0, 10.0, 1.0, 11.0, 0.0, 40.0], 2)

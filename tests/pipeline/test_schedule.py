@@ -31,7 +31,7 @@ def test_the_waits_are_those_of_the_list_and_the_last_one_repeats() -> None:
     assert [wait(step) for step in range(1, 10)] == [1, 2, 5, 10, 20, 30, 60, 60, 60]
 
 
-def test_waits_are_jittered_by_a_fifth() -> None:
+def test_waits_are_jittered_to_both_sides() -> None:
     assert (wait(7, chance=0.0), wait(7, chance=1.0)) == (60 * (1 - JITTER), 60 * (1 + JITTER))
 
 
