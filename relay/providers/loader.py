@@ -1,6 +1,6 @@
 """Profiles from TOML: those that come with Relay and the user's own files.
 
-Errors name file, key and what was expected.
+Errors name file, key and what was expected, one line for each problem.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from relay.errors import ProfileError
-from relay.providers import sections
-from relay.providers.profile import Parameter, Profile
+from relay.providers import callback_section, fetch_section, sections, submit_section
+from relay.providers.profile import Profile
 from relay.providers.table import Table
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-_PARAMETER: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _ORIGIN: Final = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?\Z")
 _BASE_URL: Final = re.compile(r"(https://[^/?#@\\\s]+)(?:/[A-Za-z0-9._~/-]*)?\Z")
 
@@ -43,6 +42,16 @@ def load_profiles(extra_dir: Path | None) -> Mapping[str, Profile]:
     return MappingProxyType(profiles)
 
 
+def check_file(path: Path) -> list[str]:
+    """What is wrong with a user's profile file, one line for each problem; also a name that comes with Relay."""
+    try:
+        profile = parse_profile(_read(path), str(path))
+    except ProfileError as error:
+        return str(error).splitlines()
+    shipped = load_profiles(None)
+    return [f"{path}: name: {profile.name!r} comes with Relay; choose another"] if profile.name in shipped else []
+
+
 def _toml_files(directory: Traversable) -> list[Traversable]:
     return [file for file in directory.iterdir() if file.name.endswith(".toml") and file.is_file()]
 
@@ -55,29 +64,40 @@ def _read(file: Traversable) -> str:
 
 
 def parse_profile(text: str, source: str) -> Profile:
-    """One profile; `source` is what errors call the file. Raises ProfileError."""
+    """One profile; `source` is what errors call the file. Raises ProfileError with all problems that there are."""
     try:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProfileError(f"{source}: is not TOML: {error}") from None
-    table = Table(source, "", values)
-    parameters = _parameters(table)
+    problems: list[str] = []
+    profile = _profile(values, problems)
+    if problems:
+        raise ProfileError("\n".join(f"{source}: {problem}" for problem in dict.fromkeys(problems)))
+    return profile
+
+
+def _profile(values: Mapping[str, Any], problems: list[str]) -> Profile:
+    table = Table("", values, problems)
+    parameters = sections.parameters(table)
+    auth = sections.auth(table.table("auth"))
     profile = Profile(
         name=table.string("name"),
         title=table.string("title"),
         summary=table.string("summary", ""),
         origins=table.strings("origins", _origin_problem),
         base_url=_base_url(table),
-        auth=sections.auth(table.table("auth")),
+        auth=auth,
         parameters=parameters,
-        callback=sections.callback(table.optional_table("callback")),
-        fetch=sections.fetch(table.table("fetch"), parameters),
+        callback=callback_section.callback(table.optional_table("callback"), parameters),
+        fetch=fetch_section.fetch(table.table("fetch"), parameters),
         retention=sections.retention(table.table("retention")),
         poll=sections.poll(table.table("poll")),
+        submit=submit_section.submit(table.optional_table("submit"), parameters, auth),
+        cancel=submit_section.cancel(table.optional_table("cancel"), parameters),
         notes=table.string("notes", ""),
     )
-    if not _NAME.match(profile.name):
-        raise table.error("name", f"expected lower-case letters, digits and hyphens, got {profile.name!r}")
+    if profile.name and not _NAME.match(profile.name):
+        table.problem("name", f"expected lower-case letters, digits and hyphens, got {profile.name!r}")
     table.done()
     return profile
 
@@ -94,23 +114,5 @@ def _base_url(table: Table) -> str | None:
         return None
     match = _BASE_URL.match(url)
     if match is None or url.endswith("/") or _origin_problem(match[1]):
-        raise table.error("base_url", "expected https://host/path, without query and without a slash at the end")
+        table.problem("base_url", "expected https://host/path, without query and without a slash at the end")
     return url
-
-
-def _parameters(table: Table) -> tuple[Parameter, ...]:
-    parameters = tuple(_parameter(one) for one in table.tables("parameters"))
-    names = [parameter.name for parameter in parameters]
-    if len(set(names)) < len(names):
-        raise table.error("parameters", "expected every name once")
-    return parameters
-
-
-def _parameter(table: Table) -> Parameter:
-    parameter = Parameter(
-        name=table.string("name"), required=table.boolean("required"), summary=table.string("summary", "")
-    )
-    if not _PARAMETER.match(parameter.name) or parameter.name in ("job_id", "base_url"):
-        raise table.error("name", f"expected lower-case letters, digits and underscores, got {parameter.name!r}")
-    table.done()
-    return parameter

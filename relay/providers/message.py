@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -10,16 +11,19 @@ from urllib.parse import parse_qsl
 from relay import jsontext
 from relay.clock import Instant, parse_rfc3339
 from relay.jsontext import Steps, Value
-from relay.providers.path import Paths
-from relay.providers.profile import MarkerType
+from relay.providers.callback import MarkerType
+from relay.providers.fetch import Condition, fold_status
+from relay.providers.path import Path, Paths
 
 MAX_ID_CHARS: Final = 256
 MAX_URL_CHARS: Final = 8192
 MAX_WORD_CHARS: Final = 200
 MAX_ERROR_CHARS: Final = 500
+MAX_PICK_BYTES: Final = 65_536
 UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}\Z")
+_ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
 _UNIX_TIME: Final = re.compile(r"[0-9]{9,14}(?:\.[0-9]{1,9})?\Z")
 _OPENING: Final[Mapping[MarkerType, bytes]] = {"any": b"", "object": b"{", "array": b"[", "string": b'"'}
 _NO_VALUE: Final = object()
@@ -37,7 +41,7 @@ class Message:
 
     def has(self, paths: Paths, marker: MarkerType) -> bool:
         """Whether something that is not empty and of the marker's type stands at one of the paths."""
-        values = (self._values.get(path.steps, _NO_VALUE) for path in paths if path.source == "body")
+        values = (self._value(path) for path in paths if path.source == "body")
         return any(
             value is not _NO_VALUE
             and jsontext.opening(value).startswith(_OPENING[marker])
@@ -49,8 +53,8 @@ class Message:
         for path in paths:
             found: str | None
             if path.source == "body":
-                value = self._values.get(path.steps)  # null has no text either
-                found = None if value is None else jsontext.text_of(value, limit)
+                value = self._value(path)
+                found = None if value is _NO_VALUE or value is None else jsontext.text_of(value, limit)
             elif path.source == "header":
                 found = header(self._headers, str(path.steps[0]))
             else:
@@ -58,6 +62,23 @@ class Message:
             if found:
                 return found[:limit]
         return None
+
+    def _value(self, path: Path) -> Value:
+        value = self._values.get(path.steps, _NO_VALUE)
+        return value if path.pick is None or value is _NO_VALUE else _picked(value, path.pick, path.rest)
+
+    def holds(self, condition: Condition) -> bool:
+        """Whether what the condition asks for stands there."""
+        if condition.equals is None:
+            return self.has((condition.path,), "any")
+        word = self.word((condition.path,))
+        return word is not None and fold_status(word) == fold_status(condition.equals)
+
+    def url(self, paths: Paths) -> str | None:
+        """An absolute URL as sent, or None if there is none that could be stored. Whether it may be called is not
+        said."""
+        text = self.text(paths, MAX_URL_CHARS + 1)
+        return text if text is not None and _ABSOLUTE.match(text) and is_storable_url(text) else None
 
     def word(self, paths: Paths) -> str | None:
         """An event or a status, in a form that can be stored and shown."""
@@ -87,6 +108,32 @@ class Message:
 def identifier(text: str | None) -> str | None:
     """`text` if it is at most 256 visible ASCII characters and no dot segment."""
     return text if text is not None and _ID.match(text) and text not in (".", "..") else None
+
+
+def is_storable_url(url: str) -> bool:
+    """Whether the text is short enough and has no control characters."""
+    return len(url) <= MAX_URL_CHARS and not UNSTORABLE.search(url)
+
+
+def _picked(value: Value, pick: tuple[str, str], rest: Steps) -> Value:
+    """What `rest` leads to in the first element of a list whose member `pick[0]` is the text `pick[1]`."""
+    if isinstance(value, memoryview):
+        try:
+            value = json.loads(bytes(value)) if len(value) <= MAX_PICK_BYTES else None
+        except (ValueError, RecursionError):
+            return _NO_VALUE
+    if not isinstance(value, list):
+        return _NO_VALUE
+    name, text = pick
+    found: Value = next((item for item in value if isinstance(item, dict) and item.get(name) == text), _NO_VALUE)
+    for step in rest:
+        if isinstance(found, dict):
+            found = found.get(step, _NO_VALUE)
+        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
+            found = found[step]
+        else:
+            return _NO_VALUE
+    return found
 
 
 def _unix_instant(text: str) -> Instant:

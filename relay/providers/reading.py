@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from relay.clock import Instant
+from relay.frozen import frozen
 from relay.model import JobStatus
-from relay.providers.message import MAX_ID_CHARS, MAX_URL_CHARS, UNSTORABLE, Message, header, identifier
-from relay.providers.profile import Callback, Fetch, Profile
+from relay.providers.fetch import Fetch, Hop, fill
+from relay.providers.message import MAX_ID_CHARS, MAX_URL_CHARS, Message, header, identifier, is_storable_url
+from relay.providers.profile import Callback, Profile
 
 VerdictKind = Literal[
     "completed",
+    "elsewhere",
     "failed",
     "cancelled",
     "pending",
@@ -30,7 +33,7 @@ VerdictKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Notice:
     """What a notification says.
 
@@ -42,6 +45,7 @@ class Notice:
     ignored: bool = False
     provider_job_id: str | None = None
     response_url: str | None = None  # as sent: whether it may be called is for the URL policy to say
+    result_path: str | None = None  # below the base URL, where the event tells another kind of job (Fetch.others)
     status: JobStatus | None = None
     provider_status: str | None = None
     partial: bool = False
@@ -53,13 +57,14 @@ class Notice:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Verdict:
     """What an answer to a fetch means.
 
-    `not_found` is a 404, which may also mean "not yet"; `gone` is unmistakable. `reason` says why a 2xx answer is
-    pending or a verdict is not the plain meaning of the HTTP status: `http_status`, `not_json`, `status`,
-    `unknown_status`, `marker`, `no_marker`, `removed`.
+    `not_found` is a 404, which may also mean "not yet"; `gone` is unmistakable. `elsewhere` = completed, and what `hop`
+    leads to is the payload. `reason` says why a 2xx answer is pending or a verdict is not the plain meaning of the
+    HTTP status: `http_status`, `not_json`, `status`, `unknown_status` (worth a warning), `marker`, `no_marker`,
+    `removed`, `error`, `hop`, `no_url`, `no_content`, `stale_url`.
     """
 
     kind: VerdictKind
@@ -72,6 +77,36 @@ class Verdict:
     expires_at: Instant | None = None
     retry_after: str | None = None  # the header as sent
     hint_seconds: float | None = None  # from a hint header of the profile
+    hop: NextHop | None = None  # kind "elsewhere" only
+    next_page: str | None = None  # kind "completed" only: where the payload goes on; see relay.providers.pages
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where the payload of a completed job lies."""
+
+    rule: Hop
+    url: str | None = field(default=None, repr=False)  # as sent; a presigned one is as good as a key
+    id: str | None = None
+
+    @property
+    def credentials(self) -> bool:
+        """Whether the webhook's credentials go there; never along with a URL outside its origins."""
+        return self.rule.credentials
+
+    def candidates(
+        self, base_url: str | None, job_id: str | None, response_url: str | None, parameters: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """The URLs that lead there, best first: take the first that the URL policy allows."""
+        found = [self.url, response_url if self.rule.job_url else None]
+        if self.rule.template and base_url is not None:
+            known = {"job_id": job_id, "id": self.id}
+            values = {**parameters, **{name: value for name, value in known.items() if value is not None}}
+            try:
+                found.append(fill(base_url, self.rule.template, values))
+            except (ValueError, KeyError):
+                pass  # something that the template needs is not known
+        return tuple(url for url in found if url is not None)
 
 
 def read_notification(profile: Profile, method: str, query: str, headers: Mapping[str, str], body: bytes) -> Notice:
@@ -87,16 +122,18 @@ def read_notification(profile: Profile, method: str, query: str, headers: Mappin
     provider_status = message.word(callback.status)
     url = message.text(callback.response_url, MAX_URL_CHARS + 1)
     job_id = message.text(callback.job_id, MAX_ID_CHARS + 1)
-    inline = _is_inline(callback, message, url is not None)
     status = profile.fetch.job_status(provider_status) if provider_status is not None else None
+    inline = _is_inline(callback, message, status, has_url=url is not None)
     if inline and (provider_status is None or profile.fetch.marker_first):
         status = JobStatus.COMPLETED
     elif status is None or not status.is_final:
         inline = False
+    named = identifier(job_id)
     return Notice(
         event=event,
-        provider_job_id=identifier(job_id),
-        response_url=url if url is not None and _is_storable_url(url) else None,
+        provider_job_id=named,
+        response_url=url if url is not None and is_storable_url(url) else None,
+        result_path=result_path(profile.fetch, named, event=event),
         status=status,
         provider_status=provider_status,
         partial=provider_status is not None and profile.fetch.is_partial(provider_status),
@@ -109,24 +146,37 @@ def read_notification(profile: Profile, method: str, query: str, headers: Mappin
     )
 
 
-def _is_inline(callback: Callback, message: Message, has_url: bool) -> bool:
+def _is_inline(callback: Callback, message: Message, status: JobStatus | None, *, has_url: bool) -> bool:
     inline = callback.inline
     if inline is None or (inline.unfetchable and has_url):
         return False
+    if status in (JobStatus.FAILED, JobStatus.CANCELLED) and message.has(inline.failed, "any"):
+        return True
     return message.has(inline.present, inline.type)
 
 
 def _problem(url: str | None, job_id: str | None, *, inline: bool, unnamed: str) -> str | None:
     """An id that cannot be used is a problem only where nothing else leads to the result."""
     if url is not None:
-        return None if _is_storable_url(url) else "bad_url"
+        return None if is_storable_url(url) else "bad_url"
     if inline or identifier(job_id) is not None:
         return None
     return "bad_id" if job_id is not None else unnamed
 
 
-def _is_storable_url(url: str) -> bool:
-    return len(url) <= MAX_URL_CHARS and not UNSTORABLE.search(url)
+def result_path(
+    fetch: Fetch, job_id: str | None, *, event: str | None = None, call: tuple[str, str] | None = None
+) -> str | None:
+    """Where a job of another kind has its result, below the base URL; its kind shows by an event or a submit call.
+
+    None for the usual kind, and for one that shows by the id: `Fetch.url` sees that itself.
+    """
+    if job_id is None or not fetch.others:
+        return None
+    for other in fetch.others:
+        if (event is not None and other.has_event(event)) or (call is not None and other.has_call(*call)):
+            return fill("", other.template, {"job_id": job_id})
+    return None
 
 
 def _nothing_named(method: str, body: bytes, *, is_json: bool) -> str:
@@ -141,20 +191,29 @@ def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], 
     values = fetch.selector.read(body)
     message = Message(values or {}, headers, "")
     kind, reason = _kind_of_http(fetch, http_status), "http_status"
+    hop: NextHop | None = None
     if kind is None:
         kind, reason = ("pending", "not_json") if values is None else _kind_of_body(fetch, message)
+    if kind == "completed" and fetch.hops:
+        kind, reason, hop = _follow(fetch, message, reason)
+    next_page = message.url(fetch.next_page) if kind == "completed" and fetch.next_page else None
+    if kind == "completed" and next_page is None and message.has(fetch.next_page, "any"):
+        kind, reason = "pending", "no_url"  # there is more, and we cannot tell where
     provider_status = message.word(fetch.status)
+    finished = kind in ("completed", "elsewhere")
     return Verdict(
         kind=kind,
         reason=reason,
         provider_status=provider_status,
         provider_job_id=message.identifier(fetch.job_id),
-        partial=kind == "completed" and provider_status is not None and fetch.is_partial(provider_status),
-        error=None if kind == "completed" else message.error(fetch.error),
+        partial=finished and provider_status is not None and fetch.is_partial(provider_status),
+        error=None if finished else message.error(fetch.error),
         completed_at=message.instant(fetch.completed_at),
         expires_at=message.instant(fetch.expires_at),
         retry_after=header(headers, "retry-after"),
-        hint_seconds=_hint(profile.poll.hints, headers),
+        hint_seconds=hint_seconds(profile.poll.hints, headers),
+        hop=hop,
+        next_page=next_page,
     )
 
 
@@ -173,21 +232,40 @@ def _kind_of_http(fetch: Fetch, status: int) -> VerdictKind | None:
     return "server_error" if status == 408 or status >= 500 else "unexpected"
 
 
+def _follow(fetch: Fetch, message: Message, reason: str) -> tuple[VerdictKind, str, NextHop | None]:
+    """The first hop that fits; without one the answer itself is the payload."""
+    for rule in fetch.hops:
+        if rule.when is not None and not message.holds(rule.when):
+            continue
+        found = message.identifier(rule.id) if rule.id else None
+        if rule.id and found is None:
+            continue
+        url = message.url(rule.url) if rule.url else None
+        if url is None and not rule.template and not rule.job_url:
+            return "pending", "no_url", None
+        if url is not None and rule.upgrade_http and url[:7].lower() == "http://":
+            url = f"https://{url[7:]}"
+        return "elsewhere", "hop", NextHop(rule, url, found)
+    return "completed", reason, None
+
+
 def _kind_of_body(fetch: Fetch, message: Message) -> tuple[VerdictKind, str]:
-    if message.has(fetch.gone_present, "any"):
+    provider_status = message.word(fetch.status)
+    status = None if provider_status is None else fetch.job_status(provider_status)
+    if message.has(fetch.gone_present, "any") and status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return "gone", "removed"
     done = message.has(fetch.done_present, fetch.done_type)
     if done and fetch.marker_first:
         return "completed", "marker"
-    provider_status = message.word(fetch.status)
     if provider_status is not None:
-        status = fetch.job_status(provider_status)
         if status is None:
             return "pending", "unknown_status"
         if status is not JobStatus.COMPLETED:
             return _KIND_OF_STATUS[status], "status"
     elif not fetch.done_present:
         return "pending", "no_marker"
+    if message.has(fetch.failed_present, "any"):
+        return "failed", "error"
     if fetch.done_present and not done:
         return "pending", "no_marker"
     return "completed", "status" if provider_status is not None else "marker"
@@ -202,7 +280,7 @@ _KIND_OF_STATUS: Final[Mapping[JobStatus, VerdictKind]] = {
 }
 
 
-def _hint(names: tuple[str, ...], headers: Mapping[str, str]) -> float | None:
+def hint_seconds(names: tuple[str, ...], headers: Mapping[str, str]) -> float | None:
     """The shortest form of "come back in": a number of seconds, or of milliseconds if the header's name says so."""
     for name in names:
         value = header(headers, name)

@@ -22,9 +22,9 @@ from relay.signing.standard_webhooks import Reason, decode_base64_key, decode_se
 ALGORITHMS: Final = frozenset({"sha1", "sha256", "sha384", "sha512"})
 
 _MILLISECOND_DIGITS: Final = 13  # a number of seconds gets this long in the year 33658
-_PART: Final = re.compile(r"\{(body|header:[^{}]+|json:[^{}]+)\}")
+_PART: Final = re.compile(r"\{(body|sha256_hex:body|header:[^{}]+|json:[^{}]+)\}")
 
-PartKind = Literal["literal", "body", "header", "json"]
+PartKind = Literal["literal", "body", "sha256_hex", "header", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ def parse_template(template: str) -> tuple[Part, ...]:
     pieces = _PART.split(template)
     literals, fields = pieces[::2], pieces[1::2]
     if any("{" in literal or "}" in literal for literal in literals):
-        raise ValueError("a signed template consists of {body}, {header:name}, {json:path} and text without braces")
+        raise ValueError(
+            "a signed template is {body}, {sha256_hex:body}, {header:name}, {json:path} and text without braces"
+        )
     parts = [Part("literal", literals[0])]
     for field, literal in zip(fields, literals[1:], strict=True):
         parts += [_field(field), Part("literal", literal)]
@@ -125,12 +127,16 @@ def _field(field: str) -> Part:
     kind, _, name = field.partition(":")
     if kind == "header":
         return Part("header", name.lower())
-    return Part("json", name) if kind == "json" else Part("body")
+    if kind == "json":
+        return Part("json", name)
+    return Part("sha256_hex") if kind == "sha256_hex" else Part("body")
 
 
 def _piece(part: Part, headers: Mapping[str, str], body: bytes, document: Any) -> bytes | None:
     if part.kind == "body":
         return body
+    if part.kind == "sha256_hex":
+        return hashlib.sha256(body).hexdigest().encode()
     if part.kind == "literal":
         return part.text.encode()
     value = headers.get(part.text) if part.kind == "header" else _at(document, part.text)
