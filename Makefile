@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test proofs bench crash powercut zombie constraints clean
+.PHONY: help install demo test types suite proofs bench crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,14 @@ demo: $(STAMP) ## watch one job make the whole round trip
 test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j2 types suite
+
+types: $(STAMP)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow" $(ARGS)
+
+# Halves of the suite for a start; who is done takes over from the other.
+suite: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 
 proofs: $(STAMP) ## the slow tests, which `make test` leaves out: crash points, zombies, outages
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
@@ -42,11 +48,12 @@ zombie: $(STAMP) ## stop workers past their lease and wake them, race for claims
 	@$(BIN)/python -m tests.crash.zombie $(ARGS)
 	@$(BIN)/python -m tests.crash.claims
 
-# pip is asked for the exact files first; Relay itself comes from here, so it has no hash.
+# pip is asked for the exact files first; Relay itself comes from here, so it has no hash. Python compiles what is really
+# used when it is used, which is a small part.
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || $(MAKE) --no-print-directory $(BIN)/pip
 	@echo "installing what constraints.txt pins" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile -r constraints.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -61,9 +61,9 @@ async def _live(settings: Settings, *, serves: bool, works: bool) -> int:
         sys.stderr.write(f"relay: {error}\n")
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.collect()
+    gc.freeze()  # what is there now stays: collections need not look at it
     gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
-    gc.freeze()  # what is there now stays: collections need not look at it again
+    gc.enable()
     sys.stderr.write(ready_line(relay) + "\n")
     sys.stderr.flush()
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]

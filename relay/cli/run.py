@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 
@@ -14,30 +19,54 @@ import click
 @click.pass_context
 def serve(ctx: click.Context, no_worker: bool, host: str | None, port: int | None) -> None:
     """Receive notifications, answer the API and, unless told otherwise, do the work."""
-    from relay import settings
+    with _in_a_hurry():
+        from relay import settings
 
-    loaded = settings.ensure_secrets(settings.load({"host": host, "port": port}))
-    from relay import app  # after the settings: a wrong one is said at once
+        loaded = settings.ensure_secrets(settings.load({"host": host, "port": port}))
+        from relay import app  # after the settings: a wrong one is said at once
 
-    ctx.exit(app.run_serve(loaded, with_worker=not no_worker))
+        ctx.exit(app.run_serve(loaded, with_worker=not no_worker))
 
 
 @click.command()
 @click.pass_context
 def worker(ctx: click.Context) -> None:
     """Fetch and deliver only: more hands for relays that share a PostgreSQL database."""
-    from relay import settings
+    with _in_a_hurry():
+        from relay import settings
 
-    loaded = settings.ensure_secrets(settings.load())
-    from relay import app
+        loaded = settings.ensure_secrets(settings.load())
+        from relay import app
 
-    ctx.exit(app.run_worker(loaded))
+        ctx.exit(app.run_worker(loaded))
 
 
 @click.command()
 @click.pass_context
 def demo(ctx: click.Context) -> None:
     """Play one round trip on this machine, with a provider and a subscriber of its own, and stay up to be tried."""
+    _import_structlog()
     from relay.demo import show
 
     ctx.exit(show.main())
+
+
+@contextmanager
+def _in_a_hurry() -> Iterator[None]:
+    """After a crash everybody waits for the ready line; a relay that is ready collects garbage again by itself."""
+    gc.disable()  # what is made until then stays
+    try:
+        _import_structlog()
+        yield
+    finally:
+        gc.enable()
+
+
+def _import_structlog() -> None:
+    """Import it as if rich were not there: it would take 80 ms for tracebacks in a style that Relay does not print."""
+    if not {"rich", "structlog"} & sys.modules.keys():
+        sys.modules["rich"] = None  # type: ignore[assignment]  # how `import` is told that there is none
+        try:
+            import structlog  # noqa: F401
+        finally:
+            del sys.modules["rich"]

@@ -28,13 +28,15 @@ _DATE_TIME: Final = {"type": "string", "format": "date-time"}
 class Request(BaseModel):
     """What comes in: unknown names are refused, nothing is converted by guess."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class View(BaseModel):
     """What goes out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -55,7 +57,9 @@ class Nothing(Request):
 class Query(BaseModel):
     """Query parameters: texts, of which each field makes what it wants. Unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class NoQuery(Query):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import orjson
 from starlette.applications import Starlette
@@ -83,11 +84,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 
 def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The application. `extra_routes` (health, metrics) come first and answer for themselves."""
-    document = openapi.document(ENDPOINTS, services.public_url)
+
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi.document(ENDPOINTS, services.public_url)
+
     routes = [
         *extra_routes,
-        Route("/openapi.json", _fixed(orjson.dumps(document), "application/json")),
-        Route("/docs", _fixed(docs.page(document).encode(), "text/html", docs.HEADERS)),
+        Route("/openapi.json", _fixed(lambda: orjson.dumps(document()), "application/json")),
+        Route("/docs", _fixed(lambda: docs.page(document()).encode(), "text/html", docs.HEADERS)),
         *_routes(services),
     ]
     app = Starlette(
@@ -115,8 +120,13 @@ def _dispatch(services: Services, items: dict[str, Endpoint]) -> Callable[[Reque
     return run
 
 
-def _fixed(content: bytes, media_type: str, headers: dict[str, str] | None = None) -> Callable[[Request], object]:
+def _fixed(
+    make: Callable[[], bytes], media_type: str, headers: dict[str, str] | None = None
+) -> Callable[[Request], object]:
+    """Always the same answer, made when it is first asked for: a start after a crash has no time for it."""
+    content = cache(make)
+
     async def run(request: Request) -> Response:
-        return Response(content, headers=headers, media_type=media_type)
+        return Response(content(), headers=headers, media_type=media_type)
 
     return run

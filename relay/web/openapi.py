@@ -6,7 +6,6 @@ import http
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from openapi_pydantic import OpenAPI
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -27,6 +26,8 @@ _Schemas = Mapping[tuple[Any, JsonSchemaMode], dict[str, Any]]
 
 def document(endpoints: Sequence[Endpoint], public_url: str) -> dict[str, Any]:
     """The document as a JSON value. Raises ValidationError if it is not OpenAPI 3.1."""
+    from openapi_pydantic import OpenAPI  # 140 ms that only a reader of the document need wait for
+
     references, definitions = _schemas(endpoints)
     paths: dict[str, Any] = {}
     for item in endpoints:

@@ -174,7 +174,8 @@ class Scheduler(Generic[W]):
         self._wake.clear()
 
     async def _seconds_to_rest(self) -> float:
-        seconds = IDLE_SECONDS
+        # Never quite the same: of two workers that rest in step the same one would come first every time.
+        seconds = IDLE_SECONDS * (0.75 + 0.5 * self._clock.random())
         for lane in self._lanes:
             seconds = min(seconds, self._crew.slots.opens_in(lane))
         if not self._lanes and not self._hinted:

@@ -159,7 +159,10 @@ def test_ctrl_c_while_waiting_ends_quietly(api: FakeApi) -> None:
         return Answer({"id": "job_1", "status": "waiting"})
 
     api.answers = answers
+    # Where the tests run in the background of a shell they ignore SIGINT, and so would the process.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-m", "relay", "job", "wait", "job_1"], stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     try:
         assert asked.wait(20)
         process.send_signal(signal.SIGINT)

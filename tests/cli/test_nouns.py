@@ -237,12 +237,17 @@ def test_tracking_a_job_needs_an_id_or_a_url(api: FakeApi, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("final", "code"), [("completed", 0), ("failed", 1), ("expired", 1), ("cancelled", 1)])
-def test_waiting_for_a_job_asks_again_until_it_is_final(api: FakeApi, run: Run, final: str, code: int) -> None:
-    states = iter(["waiting", final])
-    api.answers = lambda _: Answer({**JOB, "status": next(states)})
+def test_how_a_job_ended_is_the_exit_code_of_waiting_for_it(api: FakeApi, run: Run, final: str, code: int) -> None:
+    api.answers = lambda _: Answer({**JOB, "status": final})
     result = run("job", "wait", "job_1")
     assert result.exit_code == code
     assert f"status\t{final}" in result.stdout
+
+
+def test_waiting_for_a_job_asks_again_until_it_is_final(api: FakeApi, run: Run) -> None:
+    states = iter(["waiting", "completed"])
+    api.answers = lambda _: Answer({**JOB, "status": next(states)})
+    assert run("job", "wait", "job_1").exit_code == 0
     assert [request.query for request in api.requests] == [{"wait": "30"}] * 2
 
 

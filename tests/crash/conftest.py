@@ -25,7 +25,7 @@ def traced() -> Callable[..., Traced]:
         pytest.skip(reason)
 
     def run(*without: str) -> Traced:
-        return run_relay(seconds=1.5, rate=60.0, without=without)
+        return run_relay(seconds=1.0, rate=90.0, without=without)
 
     return run
 

@@ -75,7 +75,7 @@ def postgres_restarts(times: int, *, every: float = 3.0, rate: float = 60.0) -> 
     return outcome
 
 
-def full_disk(directory: Path, *, floor: int, rate: float = 60.0) -> Outcome:
+def full_disk(directory: Path, *, floor: int, every: float = 2.0, rate: float = 60.0) -> Outcome:
     """The disk under a SQLite relay fills up, and has room again. `directory` is on a small disk of its own."""
     settings = {"RELAY_FREE_DISK_FLOOR_BYTES": str(floor)}
     outcome = Outcome(f"full disk, floor {floor // MIB} MiB")
@@ -84,16 +84,16 @@ def full_disk(directory: Path, *, floor: int, rate: float = 60.0) -> Outcome:
         relay.await_ready()
         world.register()
         load = world.load(rate=rate)
-        time.sleep(2.0)
+        time.sleep(every)
         ballast = directory / "ballast"
         _fill(ballast, directory, leave=floor // 2)
         before = len(world.acks())
         rig.wait_until(lambda: _is_refusing(world), 60, "the relay takes notifications on a full disk", every=0.2)
         outcome.findings.figures["taken until full"] = len(world.acks()) - before
-        time.sleep(2.0)
+        time.sleep(every)
         ballast.unlink()
         outcome.back.append(_await_back(world))
-        time.sleep(2.0)
+        time.sleep(every)
         figures = dict(outcome.findings.figures)
         _finish(world, outcome, load.stop(), relay)
         outcome.findings.figures |= figures

@@ -22,7 +22,7 @@ LONGEST_STRING: Final = 4 * 1024 * 1024
 _LINE: Final = re.compile(rb"^(\d+) +(\w+)\((.*)$", re.DOTALL)
 _RESUMED: Final = re.compile(rb"^(\d+) +<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
 _RESULT: Final = re.compile(rb"\) += (-?\d+|\?)(<[^>]*>)?[^)]*$")
-_STRING: Final = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"')
+_STRING: Final = re.compile(rb'"([^"]*)"')  # -xx spells out every byte, a quotation mark too
 _OPENED: Final = re.compile(rb"^(\d+)<((?:\\x[0-9a-f]{2}|[^>])*)>")
 _UNFINISHED: Final = b" <unfinished ...>"
 
@@ -92,9 +92,9 @@ def is_there() -> bool:
 
 
 def command(output: Path) -> list[str]:
-    """What stands before a command so that its calls are written to `output`."""
-    return ["strace", "-f", "-y", "-xx", "-s", str(LONGEST_STRING), "-e", f"trace={CALLS}", "-e", "signal=none",
-            "-o", str(output)]  # fmt: skip
+    """What stands before a command so that its calls are written to `output`. Other calls are not even stopped at."""
+    how = ["-f", "--seccomp-bpf", "-y", "-xx", "-s", str(LONGEST_STRING)]
+    return ["strace", *how, "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(output)]
 
 
 def read(file: Path) -> list[Call]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from relay.clock import Instant
 from relay.errors import StoreUnavailable
-from relay.store import database
+from relay.store import postgres
 from relay.store.database import Database, open_database
 from relay.store.queue import claim, held
 from relay.store.schema import jobs
@@ -72,7 +72,7 @@ def _lock_and_send_much(connection: Connection, job_id: str) -> None:
 async def test_a_process_that_is_frozen_in_the_middle_of_a_message_does_not_keep_its_rows(
     postgres_server: ExistingPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "TRANSACTION_MILLISECONDS", 1_000)
+    monkeypatch.setattr(postgres, "TRANSACTION_MILLISECONDS", 1_000)
     url = postgres_copy(postgres_server)
     port = urlsplit(url).port
     assert port is not None

@@ -25,7 +25,7 @@ def test_sigterm_under_load_finishes_what_is_under_way_and_loses_nothing(kind: K
         relay.await_ready()
         world.register()
         load = world.load(rate=60)
-        time.sleep(1.5)
+        time.sleep(1.0)
 
         assert relay.stop(seconds=12) == 0
         assert _rows(world, LEASED) == 0
@@ -45,7 +45,7 @@ def test_sigterm_gives_back_the_leases_of_what_cannot_be_finished_in_time(kind: 
         relay.await_ready()
         world.register()
         load = world.load(rate=30)
-        time.sleep(1.5)
+        time.sleep(1.0)
         load.stop()
         assert _rows(world, LEASED) > 0
 

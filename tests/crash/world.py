@@ -100,7 +100,7 @@ class World(contextlib.AbstractContextManager["World"]):
             "RELAY_PROVIDER_EGRESS_ALLOW": rig.LOOPBACK,
             "RELAY_LOG_LEVEL": "warning",
             "RELAY_LOG_FORMAT": "json",
-            "RELAY_LEASE_SECONDS": "5",
+            "RELAY_LEASE_SECONDS": "3",
             "RELAY_DELIVERY_SCHEDULE_SECONDS": "0,1,1,2,2,5,5,5,5,5",
             **self._settings,
         }

@@ -67,7 +67,7 @@ def run(trials: int, *, seed: int, without: Sequence[str] = ()) -> Outcome:
         workers = share.start_workers(world, without=without)
         world.register()
         load = world.load(rate=RATE)
-        time.sleep(2.0)
+        time.sleep(1.0)
         while outcome.zombies < trials:
             _one(world, workers[outcome.zombies % 2], outcome, chance)
         load.stop()

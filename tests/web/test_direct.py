@@ -27,12 +27,17 @@ def _head(start: str, *headers: str) -> bytes:
     return "\r\n".join([start, "host: relay", *headers, "", ""]).encode()
 
 
-async def _forbidden(*_: Any) -> None:
+def _no_asgi(endpoint: CallbackEndpoint, scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("not this way")
 
 
+def _not_directly(endpoint: CallbackEndpoint, url: bytes, headers: Any, length: int) -> None:
+    if length > 0 and b"forged" not in url:  # that is looked at, and not taken
+        raise AssertionError("not this way")
+
+
 async def test_a_short_announced_post_passes_by_asgi(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CallbackEndpoint, "__call__", _forbidden)
+    monkeypatch.setattr(CallbackEndpoint, "__call__", _no_asgi)
     await edge.start()
     client = await edge.connect()
     for _ in range(3):
@@ -58,7 +63,7 @@ async def test_a_short_announced_post_passes_by_asgi(edge: Edge, monkeypatch: py
 async def test_everything_else_takes_the_ordinary_way(
     edge: Edge, monkeypatch: pytest.MonkeyPatch, request_bytes: bytes, status: int
 ) -> None:
-    monkeypatch.setattr(CallbackEndpoint, "answer", _forbidden)
+    monkeypatch.setattr(CallbackEndpoint, "admit", _not_directly)
     await edge.start()
     assert (await edge.ask(request_bytes)).status == status
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from relay.store.migrate import upgrade
 from tests.support.clock import FakeClock
 from tests.support.management import Management, open_management
+from tests.support.postgres import ExistingPostgres
+from tests.support.store import postgres_copy
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +33,20 @@ async def management(tmp_path: Path, empty_file: Path, clock: FakeClock) -> Asyn
     await opened.close()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path, empty_file: Path) -> Iterator[str]:
+    """A database with the schema and nothing in it, copied from one that was made once."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{shutil.copy(empty_file, tmp_path / 'relay.db')}"
+        return
+    server: ExistingPostgres = request.getfixturevalue("postgres_server")
+    url = postgres_copy(server)
+    yield url
+    server.drop_database(url)
+
+
 @pytest.fixture
-async def on_both(database_url: str, clock: FakeClock) -> AsyncIterator[Management]:
-    opened = await open_management(database_url, clock)
+async def on_both(migrated_url: str, clock: FakeClock) -> AsyncIterator[Management]:
+    opened = await open_management(migrated_url, clock, migrate=False)
     yield opened
     await opened.close()

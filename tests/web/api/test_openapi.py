@@ -50,7 +50,8 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 
 %(operations)s
 """
 
-EXAMPLES = 12
+# Requests of each kind for each operation.
+EXAMPLES = [3, pytest.param(25, marks=pytest.mark.slow)]
 
 OPERATION = """
 [[operations]]
@@ -72,11 +73,14 @@ async def base_url(management: Management) -> AsyncIterator[str]:
 
 
 @pytest.mark.timeout(300)
-async def test_the_document_is_true(management: Management, base_url: str, clock: FakeClock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+async def test_the_document_is_true(
+    management: Management, base_url: str, clock: FakeClock, tmp_path: Path, examples: int
+) -> None:
     known = await fill(management, clock)
     operations = "".join(OPERATION % {"noun": noun, "id": id} for noun, id in known.items())
     config = tmp_path / "schemathesis.toml"
-    config.write_text(CONFIG % {"key": ADMIN_KEY, "examples": EXAMPLES, "operations": operations})
+    config.write_text(CONFIG % {"key": ADMIN_KEY, "examples": examples, "operations": operations})
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"),
         *(f"{base_url}/openapi.json", "--url", base_url, "--no-color", "--continue-on-failure"),
