@@ -261,6 +261,9 @@ class SilentLog:
     def bind(self) -> SilentLog:
         return self
 
+    def is_enabled_for(self, level: int) -> bool:
+        return True
+
     def info(self, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))
 
