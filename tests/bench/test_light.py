@@ -20,7 +20,7 @@ async def listen(protocol: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Serv
 
 @pytest.mark.parametrize(("size", "seconds"), [(2048, 0.0), (3 * len(CHUNK) + 17, 0.01), (len(CHUNK), 0.001)])
 async def test_a_result_has_the_size_asked_for_and_names_its_trace(size: int, seconds: float) -> None:
-    server, url = await listen(partial(Provider, size, seconds))
+    server, url = await listen(partial(Provider, size, seconds, array("d")))
     async with aiohttp.ClientSession() as http, http.get(f"{url}/results/bench-0000000007") as answer:
         body = await answer.read()
     server.close()

@@ -23,7 +23,7 @@ from tests.support.journey import World, travelling
 
 TOP: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("standardwebhooks@1.1.1", "svix@2.5.0")
-INSTALL_SECONDS: Final = 90
+INSTALL_SECONDS: Final = 45
 VERIFY: Final = """
 (async () => {
   const libraries = { standardwebhooks: await import("standardwebhooks"), svix: await import("svix") };

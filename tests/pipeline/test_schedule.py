@@ -32,7 +32,8 @@ def test_the_waits_are_those_of_the_list_and_the_last_one_repeats() -> None:
 
 
 def test_waits_are_jittered_to_both_sides() -> None:
-    assert (wait(7, chance=0.0), wait(7, chance=1.0)) == (60 * (1 - JITTER), 60 * (1 + JITTER))
+    expected = pytest.approx((60 * (1 - JITTER), 60 * (1 + JITTER)))
+    assert (wait(7, chance=0.0), wait(7, chance=1.0)) == expected
 
 
 @pytest.mark.parametrize("before", FORCED_BEFORE_SECONDS)
