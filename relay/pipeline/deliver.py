@@ -34,7 +34,7 @@ HEED_RETRY_AFTER: Final = (429, 503)
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 RETRY_JITTER: Final = 0.2  # of the wait, half of it to either side
 SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
-KEPT_BODIES_BYTES: Final = 16 * 1024 * 1024
+KEPT_BODIES_BYTES: Final = 8 * 1024 * 1024
 
 
 PayloadUrls = Callable[[str], str]  # where a payload can be had that does not fit into an envelope, by result id

@@ -22,6 +22,7 @@ from typing import Final
 
 import pytest
 
+from relay.providers.loader import load_profiles
 from relay.settings import describe
 from tests.crash.rig import Program, ended, free_port
 from tests.support.journey import LOOPBACK, PASSWORD, Caller, stand_ins
@@ -104,9 +105,9 @@ class Shell:
 
 
 def test_every_block_of_commands_is_run_somehow() -> None:
-    kinds = {"targets", "pip", "serve", "session", "postgres"}
+    kinds = {"targets", "pip", "serve", "session", "postgres", "acme"}  # the last in test_readme_provider.py
     assert {block.kind for block in BLOCKS if block.language in ("sh", "bash", "console")} == kinds
-    assert {block.language for block in BLOCKS} == {"sh", "python", "text"}
+    assert {block.language for block in BLOCKS} == {"sh", "python", "text", "toml"}
     assert README.count("```") == 2 * len(BLOCKS)
 
 
@@ -217,6 +218,16 @@ def test_the_settings_are_all_of_them() -> None:
     table = "\n".join([*head, *rows])
     written = README.partition("<!-- settings -->\n")[2].partition("\n<!-- end of settings -->")[0]
     assert written == table, f"write this between the two comments:\n{table}"
+
+
+def test_the_providers_are_all_of_them() -> None:
+    table = README.partition("<!-- providers -->\n")[2].partition("\n<!-- end of providers -->")[0]
+    told = re.findall(r"^\| `([\w-]+)` \|.*\| (.+) \|$", table, re.M)
+    kept = {"2 h": 7200, "24 h": 86400, "1 h": 3600, "30 min": 1800, "7 d": 604800, "unknown": None}
+    profiles = load_profiles(None)
+    assert {name: kept[words] for name, words in told} == {
+        name: profile.retention.seconds for name, profile in profiles.items()
+    }
 
 
 def test_every_file_and_target_that_is_named_exists() -> None:
