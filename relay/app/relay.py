@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from relay.app import edge, guards
+from relay.app import calls, edge, guards
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, SystemClock
 from relay.model import Job, new_id
@@ -16,16 +16,18 @@ from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.capture import Captures
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.pipeline.floor import Floor
 from relay.pipeline.gate import OriginGate
+from relay.pipeline.jwks import PublishedKeys
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.probe import SubscriptionProbe
 from relay.pipeline.receive import Receiver
 from relay.pipeline.replay import Replayer
-from relay.pipeline.track import Tracker
+from relay.pipeline.under_way import UnderWay
 from relay.pipeline.watch import Watch
 from relay.providers.loader import load_profiles
 from relay.settings import Settings
@@ -45,6 +47,7 @@ log = structlog.get_logger(__name__)
 
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
 REPLAY_SECONDS: Final = 1.0
+CAPTURE_SECONDS: Final = 2.0
 DISK_SECONDS: Final = 2.0
 
 
@@ -109,6 +112,7 @@ class Relay:
             configuration=self.configuration,
             bindings=Bindings(self.profiles),
             payloads=Payloads(self.database, clock),
+            captures=Captures(self.database),
             seal=self.vault.seal,
             unseal=self.vault.unseal,
             lease_seconds=settings.lease_seconds,
@@ -160,8 +164,11 @@ class Relay:
                 slots=settings.fetch_slots,
                 max_seconds=settings.fetch_timeout_seconds,
             )
-        self.receiver = Receiver(floor, self.tokens, fetching, self._may_take)
-        self.tracker = Tracker(floor, fetching, self.watch)
+        published = PublishedKeys(self.providers_door, self.clock)
+        under_way = UnderWay()
+        self.receiver = Receiver(floor, self.tokens, fetching, published, self._may_take, under_way)
+        self.tracker = calls.tracker(settings, floor, self.providers_door, fanout, fetching, self.watch)
+        self.submitter = calls.submitter(settings, floor, self.tokens, self.providers_door, fetching, under_way)
         self.replayer = Replayer(floor, delivering)
         self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
 
@@ -176,6 +183,7 @@ class Relay:
         await self.heartbeat.run_once()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
+        watch(Duty("captures", self.floor.captures.run_once, CAPTURE_SECONDS))
         if self.settings.is_sqlite:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
             await self.disk.run_once()
@@ -211,6 +219,7 @@ class Relay:
             admin_key=self.settings.admin_key,
             public_url=self.settings.public_url,
             tracker=self.tracker,
+            submitter=self.submitter,
             receiver=self.receiver,
             replayer=self.replayer,
             tester=self.probe,
@@ -274,7 +283,7 @@ class Relay:
         seconds = self.settings.shutdown_seconds
         tasks = [hands.drain(seconds) for hands in (self.fetching, self.delivering) if hands is not None]
         if self.server is not None:
-            tasks.append(self.server.stop())
+            tasks += [self.server.stop(), self.submitter.drain(seconds)]
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 log.warning("stop.incomplete", reason=type(outcome).__name__)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from relay.clock import Instant, after, seconds_between
 from relay.frozen import frozen
-from relay.model import Webhook
+from relay.model import Job, Secret, Webhook
 from relay.outbound.authorization import Authorization
 from relay.outbound.urls import canonical_origin
-from relay.providers.profile import Profile
+from relay.pipeline.verify import is_authenticated
+from relay.providers.profile import Profile, VerificationScheme
 
 
 @frozen()
@@ -24,6 +26,9 @@ class Binding:
     authorization: Authorization | None
     prefixes: tuple[str, ...]  # the origins with the slash behind them
     account: bytes  # equal for webhooks that share provider and credentials
+    scheme: VerificationScheme  # as it holds for this webhook
+    secrets: Mapping[str, Secret]  # that notifications are verified by
+    takes_inline: bool  # a notification may itself be the payload
 
     @property
     def retention_seconds(self) -> float:
@@ -31,14 +36,34 @@ class Binding:
         given = self.webhook.retention_seconds
         return self.profile.retention.effective_seconds if given is None else given
 
-    def waits(self, *, notified: bool, expects_notification: bool) -> tuple[float, ...]:
-        """The waits between one try and the next, as things stand."""
+    def confidential(self) -> list[Secret]:
+        """What must not be kept of anything that the provider sends back."""
+        shown = {} if self.authorization is None else self.authorization.headers
+        return [*self.webhook.credentials.values(), *shown.values(), *self.secrets.values()]
+
+    def waits(self, *, notified: bool, expects_notification: bool, age_seconds: float = 0.0) -> tuple[float, ...]:
+        """The waits between one try and the next, as things stand with a job of this age."""
         poll = self.profile.poll
         if notified:
             return poll.ready
         if self.webhook.poll_seconds:
             return self.webhook.poll_seconds
-        return poll.backstop if expects_notification else poll.waits
+        if expects_notification:
+            return poll.backstop
+        by_age = (every for until, every in poll.steps if age_seconds < until)
+        return (next(by_age, poll.waits[-1]),) if poll.steps else poll.waits
+
+    def waits_of(self, job: Job, now: Instant) -> tuple[float, ...]:
+        """The waits that hold for this job."""
+        calls_back = self.profile.callback is not None and (job.submitted or not job.tracked)
+        age = seconds_between(job.created_at, now)
+        return self.waits(notified=job.notified_at is not None, expects_notification=calls_back, age_seconds=age)
+
+    def first_deadline(self, submitted_at: Instant) -> Instant:
+        """When a job that was submitted at that time should be over, or is dropped whether it is or not."""
+        if self.profile.retention.anchor == "submitted":
+            return after(submitted_at, self.retention_seconds)
+        return after(submitted_at, self.profile.poll.max_wait_seconds)
 
 
 class Bindings:
@@ -89,6 +114,10 @@ def bind(webhook: Webhook, profile: Profile) -> Binding:
         named.append(_origin_of(base_url))
     origins = frozenset(named)
     headers = profile.auth.headers(webhook.credentials) if profile.auth.kind != "none" and webhook.credentials else {}
+    callback = profile.callback
+    own_scheme = VerificationScheme() if callback is None else callback.verification
+    scheme, secrets = own_scheme.bound(webhook.parameters, webhook.verification)
+    authenticated = is_authenticated(scheme, secrets)
     return Binding(
         webhook=webhook,
         profile=profile,
@@ -98,6 +127,9 @@ def bind(webhook: Webhook, profile: Profile) -> Binding:
         authorization=Authorization(origins, headers) if headers else None,
         prefixes=tuple(f"{origin}/" for origin in sorted(origins)),
         account=_account(webhook),
+        scheme=scheme,
+        secrets=secrets,
+        takes_inline=callback is not None and callback.may_take_inline(authenticated=authenticated),
     )
 
 

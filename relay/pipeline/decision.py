@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from relay.clock import Instant, after
@@ -14,9 +15,13 @@ from relay.providers.reading import Notice, Verdict
 from relay.store.settlement import Postponed
 
 REJECTED_SECONDS: Final = 60.0  # the least wait while credentials are refused
-TOO_LARGE_SECONDS: Final = 600.0  # asking again costs a download, and only a changed setting helps
+TOO_LARGE_SECONDS: Final = 600.0  # asking again costs a download, and hardly helps
 NOT_READABLE_SECONDS: Final = 120.0  # after a notification "not found" means "not yet", whatever the deadline says
 REFUSED_BY_US: Final = frozenset({"url_refused", "foreign_origin", "address_refused"})
+ENDLESS: Final = frozenset({"page_loop", "too_many_pages"})
+# An answer came, though nothing could be made of it: too large, badly encoded, pages that do not add up.
+ANSWERED: Final = ENDLESS | {"body_too_large", "decode_failed", "page_failed"}
+SAID_IN_SO_MANY_WORDS: Final = frozenset({"status", "removed"})
 
 
 @frozen()
@@ -26,6 +31,7 @@ class Reading:
     verdict: Verdict | None = None
     error_code: str | None = None
     retry_after_seconds: float | None = None
+    of_provider: bool = True  # False: what went wrong did so elsewhere, behind a presigned URL
 
 
 @frozen()
@@ -42,11 +48,12 @@ class Conclusion:
 
 def call_outcome(reading: Reading) -> Outcome | None:
     """What the call says about the provider; None = nothing (we did not even try)."""
+    if not reading.of_provider:
+        return Outcome.FINE  # it said that the job is completed
     if reading.verdict is None:
         if reading.error_code in REFUSED_BY_US:
             return None
-        # an answer that was too large or badly encoded is one that came
-        return Outcome.FINE if reading.error_code in ("body_too_large", "decode_failed") else Outcome.DOWN
+        return Outcome.FINE if reading.error_code in ANSWERED else Outcome.DOWN
     if reading.verdict.kind == "throttled":
         return Outcome.THROTTLED
     return Outcome.DOWN if reading.verdict.kind == "server_error" else Outcome.FINE
@@ -58,13 +65,16 @@ def decide(job: Job, binding: Binding, reading: Reading, now: Instant, chance: f
     if verdict is not None and names_another_job(job, verdict):
         reading = Reading(error_code="job_id_mismatch", retry_after_seconds=reading.retry_after_seconds)
     elif verdict is not None:
+        deadline = _deadline_after(job, binding, verdict, now)
+        job = job if deadline == job.deadline else replace(job, deadline=deadline)
         conclusion = _conclusion(job, verdict, now)
         if conclusion is not None:
             return conclusion
         if job.status.is_final and verdict.kind in ("failed", "cancelled", "gone", "not_found"):
             return _as_it_was(job, verdict)
     if now >= job.give_up_at and not job.status.is_final:
-        return Conclusion(JobStatus.EXPIRED, f"gave up: {_error_of(reading) or 'still pending'}", with_payload=False)
+        why = f"gave up: {_error_of(reading) or 'still pending'}"
+        return Conclusion(JobStatus.EXPIRED, why, with_payload=False, provider_status=job.provider_status)
     return _again(job, binding, reading, now, chance)
 
 
@@ -105,8 +115,14 @@ def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
         return None  # it has ended already; only a completed result supersedes that
     elif verdict.kind in ("failed", "cancelled"):
         status = JobStatus(verdict.kind)
-    elif verdict.kind in ("gone", "not_found") and now >= _readable_until(job):
-        return Conclusion(JobStatus.EXPIRED, "the provider no longer has the result", with_payload=False)
+    elif verdict.kind in ("gone", "not_found") and (_is_certain(verdict) or now >= _readable_until(job)):
+        return Conclusion(
+            JobStatus.EXPIRED,
+            "the provider no longer has the result",
+            with_payload=False,
+            provider_status=verdict.provider_status or job.provider_status,
+            provider_job_id=verdict.provider_job_id,
+        )
     else:
         return None
     return Conclusion(
@@ -116,6 +132,11 @@ def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
         provider_status=verdict.provider_status,
         provider_job_id=verdict.provider_job_id,
     )
+
+
+def _is_certain(verdict: Verdict) -> bool:
+    """Whether the answer itself says that the result was dropped; an HTTP status alone may also mean "not yet"."""
+    return verdict.kind == "gone" and verdict.reason in SAID_IN_SO_MANY_WORDS
 
 
 def _readable_until(job: Job) -> Instant:
@@ -139,41 +160,46 @@ def _as_it_was(job: Job, verdict: Verdict) -> Postponed:
 
 def _again(job: Job, binding: Binding, reading: Reading, now: Instant, chance: float) -> Postponed:
     verdict = reading.verdict
-    pending = verdict is not None and verdict.kind == "pending"
-    deadline = _deadline_after(job, binding, verdict, now) if pending else job.deadline
-    waits = binding.waits(notified=job.notified_at is not None, expects_notification=not job.tracked)
+    waits = binding.waits_of(job, now)
     due_at = next_attempt(
         now,
         step=job.step + 1,
         waits=waits,
-        deadline=deadline,
+        deadline=job.deadline,
         chance=chance,
         at_least=_at_least(reading),
     )
     # looking at an ended job again ends with what the provider keeps
-    no_more = job.status.is_final and due_at > min(deadline, job.give_up_at)
+    no_more = job.status.is_final and due_at > min(job.deadline, job.give_up_at)
     return Postponed(
         due_at=None if no_more else due_at,
         status=job.status,
-        deadline=deadline,
+        deadline=job.deadline,
         step=job.step + 1,
         provider_status=(verdict.provider_status if verdict else None) or job.provider_status,
         last_error=_error_of(reading),
     )
 
 
-def _deadline_after(job: Job, binding: Binding, verdict: Verdict | None, now: Instant) -> Instant:
-    """A job that is pending now completes later than now, so it is kept at least the retention from now."""
-    if verdict is not None and verdict.expires_at is not None:
+def _deadline_after(job: Job, binding: Binding, verdict: Verdict, now: Instant) -> Instant:
+    """Until when the provider keeps the result, by what it says: an expiry, or a completion to count from.
+
+    A job that is pending now completes later than now, so it is kept at least the retention from now.
+    """
+    if verdict.expires_at is not None:
         return verdict.expires_at
-    return max(job.deadline, after(now, binding.retention_seconds))
+    if binding.profile.retention.anchor == "submitted":
+        return job.deadline
+    if verdict.completed_at is not None and verdict.completed_at <= now:
+        return after(verdict.completed_at, binding.retention_seconds)
+    return max(job.deadline, after(now, binding.retention_seconds)) if verdict.kind == "pending" else job.deadline
 
 
 def _at_least(reading: Reading) -> float | None:
     verdict = reading.verdict
     if verdict is not None and verdict.kind == "rejected_credentials":
         return max(REJECTED_SECONDS, reading.retry_after_seconds or 0.0)
-    if reading.error_code == "body_too_large":
+    if reading.error_code == "body_too_large" or reading.error_code in ENDLESS:
         return TOO_LARGE_SECONDS
     return reading.retry_after_seconds
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from relay.clock import Clock
 from relay.frozen import frozen
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.capture import Captures
 from relay.pipeline.payloads import Payloads
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
@@ -23,6 +24,7 @@ class Floor:
     configuration: ConfigurationCache
     bindings: Bindings
     payloads: Payloads
+    captures: Captures
     seal: Sealing
     unseal: Sealing
     lease_seconds: float

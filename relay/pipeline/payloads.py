@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -50,6 +51,21 @@ class Payloads:
     async def read(self, payload_id: str) -> bytes:
         """A payload as a whole."""
         return await self._database.read(partial(results.payload, payload_id=payload_id))
+
+    async def pieces(self, spool: Spool) -> AsyncIterator[bytes]:
+        """A body that has come in whole, piece by piece."""
+        if spool.payload_id is None:
+            yield spool.in_memory or b""
+            return
+        read = partial(results.payload_chunk, payload_id=spool.payload_id)
+        seq = 0
+        while (piece := await self._database.read(partial(read, seq=seq))) is not None:
+            yield piece
+            seq += 1
+
+    async def beginning(self, payload_id: str) -> bytes:
+        """Its first piece."""
+        return await self._database.read(partial(results.payload_chunk, payload_id=payload_id, seq=0)) or b""
 
     async def drop(self, payload_id: str) -> None:
         """Forget a payload that will not be owned."""

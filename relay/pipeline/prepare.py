@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from relay.clock import Instant, after
@@ -15,7 +15,7 @@ from relay.model import JOB, NOTIFICATION, Job, JobStatus, Notification, Notific
 from relay.outbound.urls import parse_url
 from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
-from relay.pipeline.verify import is_authenticated, verify
+from relay.pipeline.verify import verify
 from relay.providers.reading import Notice, read_notification
 from relay.store.intake import Accept, Key
 
@@ -62,16 +62,20 @@ class Preparer:
         self._floor = floor
 
     def prepare(
-        self, binding: Binding, job_id: str | None, inbound: Inbound, version: int, claim: Claim = never
+        self,
+        binding: Binding,
+        job_id: str | None,
+        inbound: Inbound,
+        version: int,
+        claim: Claim = never,
+        keys: Sequence[bytes] = (),
     ) -> Accept:
-        """What is to be stored for this request. `claim` is asked only if a new job would come of it."""
-        webhook, callback = binding.webhook, binding.profile.callback
-        if callback is not None:
-            problem = verify(
-                callback.verification, webhook.verification, inbound.headers, inbound.body, inbound.received_at
-            )
-            if problem is not None:
-                return self._rejected(webhook.id, problem, inbound, version)
+        """What is to be stored for this request. `claim` is asked only if a new job would come of it; `keys` are the
+        provider's public ones, where it publishes them."""
+        webhook = binding.webhook
+        problem = verify(binding.scheme, binding.secrets, inbound.headers, inbound.body, inbound.received_at, keys)
+        if problem is not None:
+            return self._rejected(webhook.id, problem, inbound, version)
         headers = dict(inbound.headers)
         notice = read_notification(binding.profile, inbound.method, inbound.query, headers, inbound.body)
         status, reason = _judge(binding, notice, job_id)
@@ -90,7 +94,8 @@ class Preparer:
             job_id=job_id,
             new_job=job if takes_new else None,
             changes=job,
-            inline=notice.inline and _takes_inline(binding),
+            inline=notice.inline and binding.takes_inline,
+            keeps_deadline=notice.expires_at is None and binding.profile.retention.anchor == "submitted",
             sibling_ids=self._floor.bindings.siblings(webhook, self._floor.configuration.current.webhooks),
         )
 
@@ -119,6 +124,7 @@ class Preparer:
             lease_until=lease_until,
             claims=0 if lease_until is None else 1,
             last_error=None,
+            result_path=notice.result_path,
         )
 
     def _rejected(self, webhook_id: str, problem: str, inbound: Inbound, version: int) -> Accept:
@@ -176,15 +182,6 @@ def _judge(binding: Binding, notice: Notice, job_id: str | None) -> tuple[Notifi
     if notice.response_url is not None and (problem := origin_problem(binding, notice.response_url)) is not None:
         return NotificationStatus.UNPROCESSABLE, problem
     return NotificationStatus.ACCEPTED, None
-
-
-def _takes_inline(binding: Binding) -> bool:
-    """Whether this webhook's notifications may themselves be the payload."""
-    callback = binding.profile.callback
-    if callback is None:
-        return False
-    authenticated = is_authenticated(callback.verification, binding.webhook.verification)
-    return callback.may_take_inline(authenticated=authenticated)
 
 
 def new_notification(webhook_id: str, inbound: Inbound, status: NotificationStatus, reason: str | None) -> Notification:

@@ -21,15 +21,23 @@ from relay.model import (
     Webhook,
     WebhookStatus,
 )
+from relay.pipeline.bindings import Binding
+from relay.pipeline.capture import Message
 from relay.pipeline.floor import Floor
+from relay.pipeline.jwks import Keys, PublishedKeys
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import REJECTED_BODY_BYTES, Inbound, Preparer, new_notification
+from relay.pipeline.under_way import UnderWay
+from relay.pipeline.verify import verify
+from relay.signing.standard_webhooks import Reason
 from relay.signing.tokens import CallbackToken, CallbackTokens
 from relay.store import notifications
 from relay.store.intake import ACCEPT, Accept, Accepted, Stale
 from relay.store.notifications import StoredRequest
 
 RETRY_AFTER_SECONDS: Final = 5
+HELD_SECONDS: Final = 3.0  # until a job is fetched that a submit under way may be about
+PUBLISHED: Final = "ed25519_jwks"  # verified by keys that are fetched
 
 
 @frozen()
@@ -77,14 +85,22 @@ class Receiver:
     """See the module. Raises StoreUnavailable from `admit` and `receive` when nothing can be made durable now."""
 
     def __init__(
-        self, floor: Floor, tokens: CallbackTokens, hands: FetchHands, may_take: Callable[[], bool] = lambda: True
+        self,
+        floor: Floor,
+        tokens: CallbackTokens,
+        hands: FetchHands,
+        published: PublishedKeys,
+        may_take: Callable[[], bool] = lambda: True,
+        under_way: UnderWay | None = None,
     ) -> None:
         self._floor = floor
         self._configuration = floor.configuration
         self._bindings = floor.bindings
         self._tokens = tokens
         self._hands = hands
+        self._published = published
         self._may_take = may_take
+        self._under_way = under_way or UnderWay()
         self._preparer = Preparer(floor)
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
@@ -129,17 +145,45 @@ class Receiver:
             binding = self._bindings.of(webhook)
             if binding is None:
                 return Answer(503, "unavailable", None, None, "provider_profile_missing", RETRY_AFTER_SECONDS)
-            prepared = self._preparer.prepare(binding, admitted.job_id, inbound, configuration.version, self._claim)
-            outcome = await self._submit(prepared)
+            keys = await self._keys(binding, inbound) if binding.scheme.kind == PUBLISHED else ()
+            if keys is None:  # whoever sent it comes again, which after a 401 not all of them do
+                return Answer(503, "unavailable", None, None, "keys_unavailable", RETRY_AFTER_SECONDS)
+            version = configuration.version
+            prepared = self._preparer.prepare(binding, admitted.job_id, inbound, version, self._claim, keys)
+            outcome = await self._submit(self._held(prepared))
             if not isinstance(outcome, Stale):
+                self._capture(binding, inbound, outcome)
                 return _answer(outcome)
             await self._configuration.refresh(seen=configuration.version)
 
+    async def _keys(self, binding: Binding, inbound: Inbound) -> Keys | None:
+        """The keys that the provider publishes; None when they cannot be had now."""
+        scheme = binding.scheme
+        by = partial(verify, scheme, binding.secrets, inbound.headers, inbound.body, inbound.received_at)
+        return await self._published.keys_for(scheme, lambda keys: by(keys) != Reason.SIGNATURE_WRONG)
+
+    def _capture(self, binding: Binding, inbound: Inbound, outcome: Accepted) -> None:
+        captures, now = self._floor.captures, inbound.received_at
+        if outcome.status is NotificationStatus.REJECTED or not captures.due(binding.webhook.id, "notification", now):
+            return
+        content_type = next((value for name, value in inbound.headers if name == "content-type"), None)
+        message = Message(
+            body=inbound.body, at=now, content_type=content_type, query=inbound.query, job_id=outcome.job_id
+        )
+        captures.look(binding, "notification", message)
+
     def _claim(self, lane: str) -> Instant | None:
         """A slot to fetch in at once, if one is free: until when the job is claimed for it."""
-        if not self._hands.reserve(lane):
+        if self._under_way.any(lane) or not self._hands.reserve(lane):
             return None
         return after(self._floor.clock.now(), self._floor.lease_seconds)
+
+    def _held(self, prepared: Accept) -> Accept:
+        """A job that a submit under way may be about waits a moment for that one's answer."""
+        job = prepared.new_job
+        if job is None or job.claims or not self._under_way.any(job.webhook_id):
+            return prepared
+        return replace(prepared, new_job=replace(job, due_at=after(self._floor.clock.now(), HELD_SECONDS)))
 
     async def _store_body_first(self, prepared: Accept, body: bytes) -> Accept:
         payload_id = await self._floor.payloads.store(body)
@@ -181,7 +225,11 @@ class Receiver:
                 return Refused("body_gone", "the body of this notification was erased")
             if stored.body_sealed and given.body_size > REJECTED_BODY_BYTES:
                 return Refused("body_cut", f"only the first {REJECTED_BODY_BYTES} bytes of a rejected body are kept")
-            prepared = self._preparer.prepare(binding, None, self._inbound(stored), configuration.version)
+            inbound = self._inbound(stored)
+            keys = await self._keys(binding, inbound) if binding.scheme.kind == PUBLISHED else ()
+            if keys is None:
+                return Refused("keys_unavailable", "the provider's public keys cannot be had now")
+            prepared = self._preparer.prepare(binding, None, inbound, configuration.version, keys=keys)
             if prepared.notification.status is NotificationStatus.REJECTED:
                 return Refused("still_rejected", f"it still does not verify: {prepared.notification.reason}")
             outcome = await self._submit(

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from relay.clock import Instant, after
+from relay.clock import Instant
 from relay.errors import Conflict
 from relay.frozen import frozen
-from relay.model import JOB, Job, JobStatus, Webhook, new_id
+from relay.model import Job, JobStatus, Webhook
 from relay.pipeline.bindings import Binding
+from relay.pipeline.cancel import Cancelled, Canceller, ProviderFailed
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record, Refused
 from relay.pipeline.prepare import job_keys, origin_problem
 from relay.pipeline.receive import FetchHands
+from relay.pipeline.waiting import first_poll, waiting_job
 from relay.pipeline.watch import Watch
 from relay.store import jobs, tracking
 from relay.store.rows import Connection
 
 LOOK_AGAIN_SECONDS: Final = 0.5
-FIRST_POLL_WITHIN_SECONDS: Final = 4.0
 TRIES: Final = 3  # another node may be making the same job
 
 
@@ -31,14 +32,6 @@ class Tracked:
 
     job: Job
     created: bool
-
-
-@frozen()
-class Cancelled:
-    """The provider was asked to cancel; `confirmed` when it said that it did."""
-
-    job: Job
-    confirmed: bool
 
 
 @frozen(kw_only=True)
@@ -54,10 +47,11 @@ class TrackRequest:
 class Tracker:
     """Jobs as the API has them: follow, fetch, wait, cancel."""
 
-    def __init__(self, floor: Floor, hands: FetchHands, watch: Watch) -> None:
+    def __init__(self, floor: Floor, hands: FetchHands, watch: Watch, canceller: Canceller) -> None:
         self._floor = floor
         self._hands = hands
         self._watch = watch
+        self._canceller = canceller
 
     async def track(
         self, webhook: Webhook, request: TrackRequest, record: Record[Tracked] | None = None
@@ -94,31 +88,14 @@ class Tracker:
 
     def _new_job(self, binding: Binding, request: TrackRequest) -> Job:
         now = self._floor.clock.now()
-        submitted_at = min(request.submitted_at or now, now)
-        deadline = after(submitted_at, binding.profile.poll.max_wait_seconds)
-        first = binding.waits(notified=False, expects_notification=False)[0]
-        return Job(
-            id=new_id(JOB, now),
-            webhook_id=binding.webhook.id,
+        return waiting_job(
+            self._floor,
+            binding,
+            due_at=first_poll(binding, now, expects_notification=False),
+            submitted_at=min(request.submitted_at or now, now),
+            metadata=request.metadata,
             provider_job_id=request.provider_job_id,
             response_url=request.response_url,
-            status=JobStatus.WAITING,
-            provider_status=None,
-            metadata=request.metadata,
-            deadline=deadline,
-            give_up_at=after(max(deadline, now), self._floor.give_up_seconds),
-            created_at=now,
-            notified_at=None,
-            completed_at=None,
-            result_id=None,
-            inline_notification_id=None,
-            tracked=True,
-            attempts=0,
-            step=0,
-            due_at=after(now, first if binding.webhook.poll_seconds else min(first, FIRST_POLL_WITHIN_SECONDS)),
-            lease_until=None,
-            claims=0,
-            last_error=None,
         )
 
     async def fetch_now(self, job: Job) -> Job | Refused:
@@ -147,11 +124,9 @@ class Tracker:
                 except TimeoutError:
                     continue
 
-    async def cancel(self, job: Job) -> Cancelled | Refused:
-        """Ask the provider to cancel. Refuses with `cancel_not_supported` and `job_is_final`."""
-        if job.status.is_final:
-            return Refused("job_is_final", f"the job is {job.status} already")
-        return Refused("cancel_not_supported", "this provider has no way to cancel a job")
+    async def cancel(self, job: Job) -> Cancelled | Refused | ProviderFailed:
+        """Ask the provider to cancel. Refuses with `cancel_not_supported`, `job_is_final` and the like."""
+        return await self._canceller.cancel(job)
 
     async def credentials_changed(self, webhook_id: str) -> None:
         """Fetch at once what waited for working credentials."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from relay.clock import Instant, after
 from relay.errors import Conflict
 from relay.frozen import frozen
-from relay.store.rows import Connection
+from relay.store.rows import Connection, Row
 from relay.store.schema import idempotency_keys
 
 KEPT_SECONDS = 24 * 3600.0
@@ -27,7 +27,10 @@ class Begun:
 
 @frozen()
 class Running:
-    """The same request is being carried out at this moment."""
+    """The same request is being carried out, since `begun_at`; `note` is what was kept when it began."""
+
+    begun_at: Instant = Instant(0)
+    note: bytes | None = None
 
 
 @frozen()
@@ -43,26 +46,44 @@ class Finished:
     response_sealed: bytes
 
 
-def begin(conn: Connection, key: str, fingerprint: str, now: Instant) -> Begun | Running | Differs | Finished:
-    """Take the key for a request, or say what is known of it."""
+def begin(
+    conn: Connection,
+    key: str,
+    fingerprint: str,
+    now: Instant,
+    *,
+    note: bytes | None = None,
+    abandoned_seconds: float = ABANDONED_SECONDS,
+) -> Begun | Running | Differs | Finished:
+    """Take the key for a request, or say what is known of it.
+
+    `note` is kept for whoever asks meanwhile. A request that still runs after `abandoned_seconds` may be made anew.
+    """
     table = idempotency_keys
     row = conn.execute(select(table).where(table.c.key == key)).first()
     if row is not None:
-        lives = KEPT_SECONDS if row.status is not None else ABANDONED_SECONDS
+        lives = KEPT_SECONDS if row.status is not None else abandoned_seconds
         if after(row.created_at, lives) > now:
-            return _known(row.fingerprint, fingerprint, row.status, row.response_sealed)
+            return _known(row, fingerprint)
         conn.execute(delete(table).where(table.c.key == key, table.c.created_at == row.created_at))
     try:
-        conn.execute(insert(table).values(key=key, fingerprint=fingerprint, created_at=now))
+        conn.execute(insert(table).values(key=key, fingerprint=fingerprint, created_at=now, response_sealed=note))
     except IntegrityError as error:  # another process took it between our look and our insert
         raise Conflict("idempotency_key") from error
     return Begun()
 
 
-def _known(stored: str, fingerprint: str, status: int | None, sealed: bytes | None) -> Running | Differs | Finished:
-    if stored != fingerprint:
+def _known(row: Row, fingerprint: str) -> Running | Differs | Finished:
+    if row.fingerprint != fingerprint:
         return Differs()
-    return Running() if status is None or sealed is None else Finished(status, bytes(sealed))
+    kept = None if row.response_sealed is None else bytes(row.response_sealed)
+    return Running(row.created_at, kept) if row.status is None or kept is None else Finished(row.status, kept)
+
+
+def begin_again(conn: Connection, key: str, status: int, now: Instant) -> bool:
+    """Mark a request that ended with `status` as running once more; False if somebody else has done so."""
+    known = (idempotency_keys.c.key == key, idempotency_keys.c.status == status)
+    return conn.execute(update(idempotency_keys).where(*known).values(status=None, created_at=now)).rowcount == 1
 
 
 def finish(conn: Connection, key: str, status: int, response_sealed: bytes) -> None:

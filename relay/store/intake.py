@@ -44,6 +44,7 @@ class Accept:
     new_job: Job | None = None  # inserted if no key is known; None = only tracked jobs are taken
     changes: Job | None = None  # what the notification says of the job, for one that is known already
     inline: bool = False  # the body is the payload, if the job has nothing to fetch
+    keeps_deadline: bool = False  # a known job's: what the provider drops it by began before this notification
     sibling_ids: tuple[str, ...] = ()  # other webhooks on the same provider account
     stored_before: bool = False  # a reprocessed one: its row is there
 
@@ -171,8 +172,11 @@ class _Batch:
     def _matches(self, item: Accept) -> set[str]:
         if not self.known and item.job_id is None:
             return set()
-        webhook_id = item.notification.webhook_id
-        matches = {self.known[(webhook_id, *key)] for key in item.keys if (webhook_id, *key) in self.known}
+        webhook_id, matches = item.notification.webhook_id, set[str]()
+        for kind, value in item.keys:
+            job_id = self.known.get((webhook_id, kind, value))
+            if job_id is not None:
+                matches.add(job_id)
         if item.job_id is not None and item.job_id in self.jobs:
             matches.add(item.job_id)
         return matches
@@ -202,11 +206,12 @@ class _Batch:
         )
 
     def _learn(self, item: Accept, job_id: str) -> None:
+        webhook_id = item.notification.webhook_id
         for kind, value in item.keys:
-            key = (item.notification.webhook_id, kind, value)
+            key = (webhook_id, kind, value)
             if key not in self.known:
                 self.known[key] = job_id
-                self.new_keys.append((*key, job_id))
+                self.new_keys.append((webhook_id, kind, value, job_id))
 
     def _keep_notification(self, item: Accept, outcome: Accepted) -> None:
         given = item.notification
@@ -256,8 +261,9 @@ def woken_job(job: Job, item: Accept) -> Job:
         response_url=job.response_url or (template.response_url if template else None),
         provider_job_id=job.provider_job_id or (template.provider_job_id if template else None),
         inline_notification_id=item.notification.id if inline else job.inline_notification_id,
+        result_path=job.result_path or (template.result_path if template else None),
         notified_at=now,
-        deadline=template.deadline if template else job.deadline,
+        deadline=template.deadline if template and not item.keeps_deadline else job.deadline,
         give_up_at=max(job.give_up_at, template.give_up_at) if template else job.give_up_at,
         due_at=now,
         step=0,
@@ -271,6 +277,7 @@ def wake_values(job: Job) -> dict[str, Any]:
         "response_url": job.response_url,
         "provider_job_id": job.provider_job_id,
         "inline_notification_id": job.inline_notification_id,
+        "result_path": job.result_path,
         "notified_at": job.notified_at,
         "deadline": job.deadline,
         "give_up_at": job.give_up_at,

@@ -11,7 +11,7 @@ from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
 from relay.store.rows import Connection, Page, Row, Window, dump, load, one
 from relay.store.rows import page as page_of
-from relay.store.schema import attempts, deliveries, notifications, payload_chunks, results, spills
+from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
 
 
 def get(conn: Connection, id: str) -> Result | None:
@@ -63,7 +63,8 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
     """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it),
-    excerpts of the provider's answers, and the deliveries still to be made. The row stays, without a payload.
+    excerpts and captures of the provider's messages, and the deliveries still to be made. The row stays, without a
+    payload.
     False when there is no such result.
     """
     found = get(conn, id)
@@ -73,6 +74,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     if found.payload_id is not None:
         drop_payloads(conn, [found.payload_id])
     conn.execute(update(attempts).where(attempts.c.owner_id == found.job_id).values(response_excerpt=None))
+    conn.execute(delete(captures).where(captures.c.job_id == found.job_id))
     emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
     conn.execute(update(results).where(results.c.id == id).values(emptied))
     _cancel_deliveries(conn, id, now)

@@ -11,6 +11,7 @@ from relay.clock import Instant
 from relay.model import JOB, NOTIFICATION, RESULT, DeliveryStatus, lowest_id
 from relay.store.schema import (
     attempts,
+    captures,
     deliveries,
     idempotency_keys,
     job_keys,
@@ -67,6 +68,11 @@ def drop_replays(connection: Connection, before: Instant) -> int:
     has = exists().where(deliveries.c.replay_id == replays.c.id, deliveries.c.replay_id != "")
     old = select(replays.c.id).where(replays.c.created_at < before, ~has).limit(BATCH)
     return connection.execute(delete(replays).where(replays.c.id.in_(old))).rowcount
+
+
+def drop_captures(connection: Connection, before: Instant) -> int:
+    """Delete captured messages that are older. There are few: a handful for each webhook."""
+    return connection.execute(delete(captures).where(captures.c.captured_at < before)).rowcount
 
 
 def drop_idempotency_keys(connection: Connection, before: Instant) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
@@ -77,6 +77,7 @@ class FetchSettlement:
     attempt: Attempt | None  # None: nothing was asked (the notification brought the payload)
     config_version: int = 0  # of the subscriptions that `Ended` was matched against
     learnt_keys: tuple[tuple[str, str, str], ...] = ()  # webhook, kind, value
+    provider_job_id: str | None = None  # as the answer named the job; kept if it had no name so far
 
 
 def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
@@ -134,6 +135,7 @@ _END_JOB: Final = Prepared(
         lease_until=None,
         claims=jobs.c.claims + 1,  # a settlement that was committed but not confirmed cannot be made twice
         last_error=bindparam("error"),
+        provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
     )
 )
 
@@ -162,6 +164,7 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
                 "made": 0 if item.attempt is None else 1,
                 "error": ended.result.error,
                 "due": _due_again(item, ended, ours[item.job_id]),
+                "named": item.provider_job_id,
             }
             for item, ended in items
         ],
@@ -184,6 +187,8 @@ def _write_postponed(connection: Connection, item: FetchSettlement, postponed: P
         "claims": jobs.c.claims + 1,
         "last_error": postponed.last_error,
     }
+    if item.provider_job_id is not None:
+        values["provider_job_id"] = func.coalesce(jobs.c.provider_job_id, item.provider_job_id)
     if notified_meanwhile:  # the answer may be older than the notification: ask again at once, by what that one said
         values |= {"due_at": item.now, "status": row.status}
     else:

@@ -99,3 +99,23 @@ def make_all_due(connection: Connection, webhook_id: str, now: Instant) -> int:
     """Have every waiting job of a webhook fetched now; how many that moved."""
     wanted = (jobs.c.webhook_id == webhook_id, jobs.c.due_at > now)
     return connection.execute(update(jobs).where(*wanted).values(due_at=now, step=0)).rowcount
+
+
+def ask_by(connection: Connection, job_id: str, due_at: Instant) -> Job | None:
+    """Have an unfinished job asked for at `due_at` at the latest."""
+    ended = [status.value for status in JobStatus if status.is_final]
+    wanted = (jobs.c.id == job_id, jobs.c.status.not_in(ended), or_(jobs.c.due_at.is_(None), jobs.c.due_at > due_at))
+    connection.execute(update(jobs).where(*wanted).values(due_at=due_at))
+    return job_rows.get(connection, job_id)
+
+
+def take(connection: Connection, job_id: str, lease_until: Instant) -> Job | None:
+    """Claim an unfinished job from whoever works on it; one that has ended is left as it is."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+    job = None if row is None else job_rows.read(row)
+    if job is None or job.status.is_final:
+        return job
+    taken = replace(job, claims=job.claims + 1, lease_until=lease_until)
+    claim = {"claims": taken.claims, "lease_until": lease_until}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(claim))
+    return taken

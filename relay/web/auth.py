@@ -41,6 +41,12 @@ async def authenticate(services: Services, request: Request, scope: Scope | None
     if scope is None:
         return NOBODY
     caller = await identify(services, request)
+    demand(caller, scope)
+    return caller
+
+
+def demand(caller: Caller, scope: Scope) -> None:
+    """Raises Problem 403 unless the caller may do what `scope` names."""
     if not caller.may(scope):
         raise Problem(
             403,
@@ -48,19 +54,30 @@ async def authenticate(services: Services, request: Request, scope: Scope | None
             f"This needs a key with the scope {scope}; the key shown has {caller.scope}.",
             headers={"www-authenticate": f'Bearer realm="relay", error="insufficient_scope", scope="{scope}"'},
         )
-    return caller
 
 
 async def identify(services: Services, request: Request) -> Caller:
     """The caller. Raises Problem 401."""
     shown = request.headers.getlist("authorization")
     if not shown:
-        detail = "Show an API key: Authorization: Bearer rk_…"
-        raise Problem(401, "key_missing", detail, headers={"www-authenticate": 'Bearer realm="relay"'})
+        raise missing()
     kind, _, text = shown[0].partition(" ")
     text = text.strip()
     if len(shown) > 1 or kind.lower() != "bearer" or not 0 < len(text) <= LONGEST_KEY:
         raise _invalid("The Authorization header is not of the form: Bearer rk_…")
+    return await caller_of(services, text)
+
+
+def missing() -> Problem:
+    """No key was shown."""
+    detail = "Show an API key: Authorization: Bearer rk_…"
+    return Problem(401, "key_missing", detail, headers={"www-authenticate": 'Bearer realm="relay"'})
+
+
+async def caller_of(services: Services, text: str) -> Caller:
+    """Whose key `text` is. Raises Problem 401."""
+    if len(text) > LONGEST_KEY:
+        raise _invalid("This API key is unknown, expired or revoked.")
     digest = api_keys.digest(text)
     if services.admin_key is not None and hmac.compare_digest(digest, api_keys.digest(services.admin_key.reveal())):
         return Caller(ADMIN_KEY_ID, Scope.ADMIN)

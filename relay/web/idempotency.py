@@ -34,6 +34,17 @@ _KEPT_HEADERS: Final = ("cache-control", "location")
 _TABLE, _COLUMN = "idempotency_keys", "response_sealed"
 
 
+def given_key(request: Request) -> str | None:
+    """What the client calls this request. Raises Problem 400."""
+    values = request.headers.getlist(HEADER)
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        detail = f"Idempotency-Key is one value of 1 to {LONGEST_KEY} visible ASCII characters."
+        raise Problem(400, "idempotency_key_invalid", detail)
+    return values[0]
+
+
 class Once:
     """The idempotency of one request; does nothing for a request without the header."""
 
@@ -55,7 +66,7 @@ class Once:
 
     async def run(self, carry_out: Callable[[], Awaitable[Response]]) -> Response:
         """Carry the request out unless it has been. Raises Problem 400, 409, 422."""
-        given = self._given_key()
+        given = given_key(self._request)
         if given is None:
             return await carry_out()
         key, fingerprint = self._identity(given)
@@ -72,15 +83,6 @@ class Once:
             raise
         await self._finish(response)
         return response
-
-    def _given_key(self) -> str | None:
-        values = self._request.headers.getlist(HEADER)
-        if not values:
-            return None
-        if len(values) > 1 or not _KEY.fullmatch(values[0]):
-            detail = f"Idempotency-Key is one value of 1 to {LONGEST_KEY} visible ASCII characters."
-            raise Problem(400, "idempotency_key_invalid", detail)
-        return values[0]
 
     def _identity(self, given: str) -> tuple[str, str]:
         route = f"{self._request.method} {self._request.url.path}"

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from relay.web import docs, openapi
+from relay.web import docs, openapi, submit
 from relay.web.api import (
+    captures,
     deliveries,
     jobs,
     keys,
@@ -41,6 +42,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     webhooks.disable,
     webhooks.enable,
     webhooks.test,
+    captures.list_captures,
     subscriptions.create,
     subscriptions.page,
     subscriptions.show,
@@ -94,6 +96,7 @@ def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] =
         Route("/openapi.json", _fixed(lambda: orjson.dumps(document()), "application/json")),
         Route("/docs", _fixed(lambda: docs.page(document()).encode(), "text/html", docs.HEADERS)),
         *_routes(services),
+        Route(submit.PATH, submit.SubmitEndpoint(services)),
     ]
     app = Starlette(
         routes=routes,

@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import relay
 from relay.model import ID_LENGTH
+from relay.web import submit_docs
 from relay.web.endpoint import Endpoint
 from relay.web.fields import Problem as ProblemModel
 from relay.web.problems import CONTENT_TYPE
@@ -32,11 +33,12 @@ def document(endpoints: Sequence[Endpoint], public_url: str) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for item in endpoints:
         paths.setdefault(item.path, {})[item.method.lower()] = _operation(item, references)
+    paths |= submit_docs.paths(references[(ProblemModel, "serialization")])
     made: dict[str, Any] = {
         "openapi": "3.1.1",
         "info": {"title": "Relay", "version": relay.__version__, "description": _DESCRIPTION},
         "servers": [{"url": public_url}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(_tag(item) for item in endpoints)],
+        "tags": [{"name": tag} for tag in dict.fromkeys([*map(_tag, endpoints), submit_docs.TAG])],
         "paths": paths,
         "components": {
             "schemas": definitions,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from relay.clock import Clock
 from relay.model import Attempt, Job, Notification, Replay, Secret, Subscription, Webhook
 from relay.outbound.deliveries import Refusal
+from relay.outbound.provider_door import ProviderAnswer
+from relay.pipeline.calls import ClientCall, Forwarded, Rejected
+from relay.pipeline.cancel import Cancelled, ProviderFailed
 from relay.pipeline.outcomes import Record, Refused
 from relay.pipeline.replay import DryRun, ReplayRequest
-from relay.pipeline.track import Cancelled, Tracked, TrackRequest
+from relay.pipeline.submit import Listed
+from relay.pipeline.track import Tracked, TrackRequest
 from relay.providers.profile import Profile
 from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
 from relay.signing.vault import Vault
@@ -36,12 +41,28 @@ class Tracker(Protocol):
         """The job as soon as it is final, or as it is after `seconds`; None when there is none."""
         ...
 
-    async def cancel(self, job: Job) -> Cancelled | Refused:
-        """Ask the provider to cancel. Refuses with `cancel_not_supported` and `job_is_final`."""
+    async def cancel(self, job: Job) -> Cancelled | Refused | ProviderFailed:
+        """Ask the provider to cancel. Refuses with `cancel_not_supported`, `job_is_final` and the like."""
         ...
 
     async def credentials_changed(self, webhook_id: str) -> None:
         """Fetch at once what waited for working credentials."""
+        ...
+
+
+class Submitter(Protocol):
+    """Calls to providers that go through Relay."""
+
+    def look(self, webhook: Webhook, method: str, path: str) -> Listed | Rejected:
+        """Whether the profile lists this call; known before the body is read."""
+        ...
+
+    async def submit(self, listed: Listed, call: ClientCall) -> Forwarded | Rejected:
+        """Make the job, send the request on, settle the job by the answer."""
+        ...
+
+    def passing(self, listed: Listed, call: ClientCall) -> AbstractAsyncContextManager[ProviderAnswer | Rejected]:
+        """Send a call on that starts no job; its answer, whose body is still to be read. Raises OutboundError."""
         ...
 
 
@@ -110,6 +131,7 @@ class Services:
     admin_key: Secret | None
     public_url: str
     tracker: Tracker
+    submitter: Submitter
     receiver: Receiver
     replayer: Replayer
     tester: SubscriptionTester

@@ -35,6 +35,7 @@ def duties(database: Database, clock: Clock, *, retention_days: float) -> list[D
         duty("retention.results", retention.drop_results, kept_seconds),
         duty("retention.jobs", retention.drop_jobs, kept_seconds),
         duty("retention.notifications", retention.drop_notifications, kept_seconds),
+        duty("retention.captures", retention.drop_captures, kept_seconds),
         duty("retention.replays", retention.drop_replays, kept_seconds),
         duty("retention.idempotency", retention.drop_idempotency_keys, IDEMPOTENCY_SECONDS),
         Duty("webhooks.credentials", erase_credentials, RARELY_SECONDS),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from relay.clock import after
 from relay.errors import UrlRefused
 from relay.model import Secret
 from relay.pipeline.bindings import Bindings, bind
 from relay.providers.loader import load_profiles
-from tests.support.store import a_webhook
+from relay.providers.profile import Retention
+from tests.support.store import NOW, a_job, a_webhook
 
 PROFILES = load_profiles(None)
 NETNUT = PROFILES["netnut"]
@@ -58,6 +61,48 @@ def test_which_waits_apply() -> None:
     assert binding.waits(notified=False, expects_notification=False) == (2, 5, 10, 15, 20, 30, 60)
     assert sum(binding.waits(notified=False, expects_notification=True)[:2]) <= 60, "two in the first minute"
     assert own.waits(notified=False, expects_notification=False) == (7, 9)
+
+
+def test_waits_by_steps_go_by_the_age_of_the_job() -> None:
+    freddy = bind(a_webhook(credentials={"api_key": Secret("k" * 8)}), PROFILES["freddy"])
+
+    def every(age: float) -> tuple[float, ...]:
+        return freddy.waits(notified=False, expects_notification=False, age_seconds=age)
+
+    assert [every(age) for age in (0, 29.9, 30, 299, 300, 1e9)] == [(2.5,), (2.5,), (7.5,), (7.5,), (45,), (45,)]
+
+
+def test_a_job_expects_a_notification_where_its_provider_was_told_whom_to_call() -> None:
+    netnut, freddy = bind(a_webhook(), NETNUT), bind(a_webhook(credentials={}), PROFILES["freddy"])
+    waiting: dict[str, Any] = {"notified_at": None, "tracked": True}
+    assert netnut.waits_of(a_job(**waiting), NOW) == NETNUT.poll.waits
+    assert netnut.waits_of(a_job(**waiting, submitted=True), NOW) == NETNUT.poll.backstop
+    assert freddy.waits_of(a_job(**waiting, submitted=True), NOW) == (2.5,), "it calls nobody"
+    assert freddy.waits_of(a_job(**waiting), after(NOW, 60)) == (7.5,)
+    assert netnut.waits_of(a_job(), NOW) == NETNUT.poll.ready
+
+
+def test_the_first_deadline_is_the_longest_wait_or_the_retention_from_the_submit() -> None:
+    assert bind(a_webhook(), NETNUT).first_deadline(NOW) == after(NOW, NETNUT.poll.max_wait_seconds)
+    from_submit = replace(NETNUT, retention=Retention(seconds=60, anchor="submitted"))
+    assert bind(a_webhook(retention_seconds=None), from_submit).first_deadline(NOW) == after(NOW, 60)
+
+
+def test_a_webhooks_parameters_may_name_the_header_or_be_the_secret() -> None:
+    inference = bind(a_webhook(credentials={}, parameters={"webhook_id": "AhALzdz8S"}), PROFILES["inference-net"])
+    assert inference.secrets["secret"].reveal() == "AhALzdz8S" and inference.takes_inline
+    named = {"webhook_auth_header_name": "x-team"}
+    assert bind(a_webhook(credentials={}, parameters=named), PROFILES["assemblyai"]).scheme.header == "x-team"
+    assert bind(a_webhook(credentials={}), PROFILES["fal"]).takes_inline, "its keys are published"
+    assert not bind(a_webhook(credentials={}), PROFILES["replicate"]).takes_inline, "without a secret nothing is proven"
+    assert bind(a_webhook(), NETNUT).takes_inline, "nothing else can be had of such a message"
+
+
+def test_what_is_confidential_shows_nowhere() -> None:
+    binding = bind(a_webhook(verification={"secret": Secret("shared-secret")}), NETNUT)
+    revealed = {secret.reveal() for secret in binding.confidential()}
+    assert revealed == {"u", "p", "Basic dTpw", "shared-secret"}
+    assert "shared-secret" not in repr(binding)
 
 
 def test_a_binding_is_made_once_until_the_webhook_changes() -> None:

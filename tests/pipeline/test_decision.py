@@ -22,6 +22,7 @@ from relay.pipeline.decision import (
 )
 from relay.pipeline.gate import Outcome
 from relay.providers.loader import load_profiles
+from relay.providers.profile import Retention
 from relay.providers.reading import Notice, Verdict
 from relay.store.settlement import Postponed
 from tests.support.store import NOW, a_job, a_webhook
@@ -56,6 +57,58 @@ def test_gone_after_the_deadline_is_expired(kind: str) -> None:
     ended = step(answer(kind), at=LATE)
     assert isinstance(ended, Conclusion)
     assert (ended.status, ended.with_payload) == (JobStatus.EXPIRED, False)
+
+
+def test_what_the_provider_called_it_last_stays_known() -> None:
+    assert step(
+        answer("gone", provider_status="expired", reason="status"), provider_status="ready"
+    ).provider_status == ("expired")
+    assert step(answer("not_found"), at=LATE, provider_status="ready").provider_status == "ready"
+    assert step(answer("pending"), at=TOO_LATE, provider_status="running").provider_status == "running"
+    assert step(answer("completed"), provider_status="running").provider_status is None, "it no longer is"
+
+
+@pytest.mark.parametrize("reason", ["status", "removed"])
+def test_an_answer_that_says_itself_that_the_result_was_dropped_needs_no_deadline(reason: str) -> None:
+    ended = step(answer("gone", reason=reason))
+    assert isinstance(ended, Conclusion) and (ended.status, ended.with_payload) == (JobStatus.EXPIRED, False)
+
+
+def test_a_completion_that_the_provider_names_is_what_the_retention_runs_from() -> None:
+    long_ago = after(NOW, -7300)
+    assert isinstance(step(answer("gone", completed_at=long_ago)), Postponed), "a notification came just now"
+    ended = step(answer("gone", completed_at=long_ago), notified_at=None)
+    assert isinstance(ended, Conclusion) and ended.status is JobStatus.EXPIRED
+    assert step(answer("pending", completed_at=after(NOW, -100))).deadline == after(NOW, 7100)
+    assert step(answer("pending", completed_at=after(NOW, 100))).deadline == after(NOW, 7200), "no clock runs ahead"
+
+
+def test_a_retention_from_the_submit_stays_where_it_is() -> None:
+    profile = replace(BINDING.profile, retention=Retention(seconds=60, anchor="submitted"))
+    binding = replace(BINDING, profile=profile)
+    job = a_job(deadline=after(NOW, 30))
+    for verdict in (answer("pending"), answer("pending", completed_at=NOW)):
+        postponed = decide(job, binding, Reading(verdict), NOW, 0.5)
+        assert isinstance(postponed, Postponed) and postponed.deadline == after(NOW, 30)
+
+
+@pytest.mark.parametrize("code", ["page_loop", "too_many_pages"])
+def test_pages_without_an_end_are_asked_for_rarely(code: str) -> None:
+    assert step(error=code).due_at >= after(NOW, TOO_LARGE_SECONDS)
+
+
+@pytest.mark.parametrize("code", ["page_loop", "too_many_pages", "page_failed"])
+def test_pages_that_do_not_add_up_are_answers_all_the_same(code: str) -> None:
+    assert call_outcome(Reading(error_code=code)) is Outcome.FINE
+
+
+def test_trouble_elsewhere_is_not_the_providers() -> None:
+    for reading in (
+        Reading(error_code="connect_failed"),
+        Reading(answer("server_error")),
+        Reading(answer("throttled")),
+    ):
+        assert call_outcome(replace(reading, of_provider=False)) is Outcome.FINE
 
 
 def test_shortly_after_a_notification_gone_means_not_yet_whatever_the_deadline_says() -> None:

@@ -7,7 +7,8 @@ import base64
 import pytest
 
 from relay.model import Secret
-from relay.pipeline.excerpt import REDACTED, redact, safe_excerpt, without_values
+from relay.pipeline.excerpt import REDACTED, redact, safe_excerpt, scrub, url_secrets, without_values
+from relay.signing.tokens import CallbackTokens
 
 BASIC = "Basic " + base64.b64encode(b"user:hunter22").decode()
 
@@ -49,3 +50,32 @@ def test_the_values_of_headers_are_not_kept() -> None:
     assert without_values("x-key: opensesame", {"x-key": "opensesame"}) == f"x-key: {REDACTED}"
     assert without_values("x-key: opensesame", {}) == "x-key: opensesame"
     assert without_values(None, {"x-key": "opensesame"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("go to https://s.example/k?X-Amz-Signature=abc&x=1 now", "go to https://s.example/k?[redacted] now"),
+        ('{"url": "https:\\/\\/s.example\\/k?sig=a\\u0026b=c"}', '{"url": "https:\\/\\/s.example\\/k?[redacted]"}'),
+        ("<Url>HTTPS://s.example/k?a=b&amp;c=d</Url>", "<Url>HTTPS://s.example/k?[redacted]</Url>"),
+        ("what? https://s.example/k", "what? https://s.example/k"),
+    ],
+)
+def test_the_query_of_a_url_is_taken_out(text: str, shown: str) -> None:
+    assert scrub(text) == shown
+    assert safe_excerpt(text.encode(), []) == shown
+
+
+@pytest.mark.parametrize("job_id", [None, "job_" + "a" * 32])
+def test_the_token_of_a_callback_url_is_taken_out(job_id: str | None) -> None:
+    token = CallbackTokens([Secret("k" * 40)]).mint("wh_" + "1" * 32, 12, job_id)
+    for text in (f'{{"callback_url": "https://relay.example/in/{token}"}}', token, f"x {token}/suffix"):
+        excerpt = safe_excerpt(text.encode(), [])
+        assert token not in excerpt and token.rpartition(".")[2] not in excerpt
+
+
+def test_what_opens_a_presigned_url_is_its_longer_pieces() -> None:
+    url = "https://s.example/bucket/0123456789abcdef?X-Amz-Expires=60&X-Amz-Signature=a%2Fb%2Fc0ffee"
+    found = {secret.reveal() for secret in url_secrets(url)}
+    assert found == {url, "a%2Fb%2Fc0ffee", "a/b/c0ffee", "0123456789abcdef"}
+    assert {secret.reveal() for secret in url_secrets("https://s.example/x?a=b")} == {"https://s.example/x?a=b"}

@@ -423,7 +423,7 @@ async def test_a_bug_of_our_own_is_visible_and_not_repeated_every_moment(
     def broken(*_: object) -> object:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("relay.pipeline.fetch.read_answer", broken)
+    monkeypatch.setattr("relay.pipeline.asking.read_answer", broken)
     job = await fetched(sqlite_stage, Page())
     assert (job.status, job.last_error) == ("fetching", "internal_error")
     assert seconds_between(sqlite_stage.clock.now(), job.due_at) >= 60

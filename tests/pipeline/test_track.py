@@ -9,8 +9,9 @@ import pytest
 
 from relay.clock import after, seconds_between
 from relay.model import Job, JobStatus, Webhook
+from relay.pipeline.cancel import Cancelled
 from relay.pipeline.outcomes import Refused
-from relay.pipeline.track import Cancelled, Tracked, TrackRequest
+from relay.pipeline.track import Tracked, TrackRequest
 from relay.store import schema
 from tests.support.doors import Page, answer_with
 from tests.support.stage import URL, Stage

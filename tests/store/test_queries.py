@@ -257,7 +257,7 @@ async def test_deliveries_are_cancelled_in_portions(database: Database) -> None:
 async def test_two_that_begin_at_once_do_not_both_carry_the_request_out(database: Database) -> None:
     begin = partial(idempotency.begin, key="k", fingerprint="f", now=NOW)
     assert await database.write(begin) == idempotency.Begun()
-    assert await database.write(begin) == idempotency.Running()
+    assert await database.write(begin) == idempotency.Running(NOW)
     await database.write(partial(idempotency.finish, key="k", status=201, response_sealed=b"\x00\xff"))
     assert await database.write(begin) == idempotency.Finished(201, b"\x00\xff")
     assert await database.write(partial(idempotency.begin, key="k", fingerprint="g", now=NOW)) == idempotency.Differs()

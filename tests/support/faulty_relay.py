@@ -10,16 +10,16 @@ from typing import Any, NoReturn
 
 from relay.cli.main import main
 from relay.model import Webhook
+from relay.pipeline.asking import Asker
 from relay.pipeline.bindings import Binding
 from relay.pipeline.deliver import Deliverer
-from relay.pipeline.fetch import Fetcher
 from relay.pipeline.receive import Receiver
 from relay.store import webhooks
 
 
 def break_everything() -> None:
     """Take one function of each stage and have it raise for what is called `crash`."""
-    ask, headers, receive, insert = Fetcher._ask, Deliverer._headers, Receiver.receive, webhooks.insert
+    ask, headers, receive, insert = Asker.ask, Deliverer._headers, Receiver.receive, webhooks.insert
 
     async def faulty_ask(self: Any, job: Any, binding: Binding, url: str) -> Any:
         if job.provider_job_id == "crash":
@@ -43,7 +43,7 @@ def break_everything() -> None:
         insert(connection, webhook, seal)
 
     for owner, name, function in (
-        (Fetcher, "_ask", faulty_ask),
+        (Asker, "ask", faulty_ask),
         (Deliverer, "_headers", faulty_headers),
         (Receiver, "receive", faulty_receive),
         (webhooks, "insert", faulty_insert),

@@ -23,13 +23,19 @@ from relay.model import (
 )
 from relay.outbound.deliveries import Refusal
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.cancel import Canceller
+from relay.pipeline.capture import Captures
+from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.replay import Replayer
+from relay.pipeline.submit import SubmitLimits, Submitter
 from relay.pipeline.track import Tracker
+from relay.pipeline.under_way import UnderWay
 from relay.pipeline.watch import Watch
 from relay.providers.loader import load_profiles
+from relay.providers.profile import Profile
 from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
 from relay.signing.vault import Vault
 from relay.store import notifications
@@ -39,6 +45,7 @@ from relay.store.migrate import upgrade
 from relay.web.management import build_management_app
 from relay.web.services import Services
 from tests.support.clock import FakeClock
+from tests.support.doors import PlainProvider
 from tests.support.noun_rows import notification, put_notification
 
 ADMIN_KEY = "an-admin-key-of-more-than-32-characters"
@@ -179,17 +186,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
     configuration = ConfigurationCache(database, vault.unseal)
     await configuration.refresh()
     profiles = load_profiles(None)
-    floor = Floor(
-        clock=clock,
-        database=database,
-        configuration=configuration,
-        bindings=Bindings(profiles),
-        payloads=Payloads(database, clock),
-        seal=vault.seal,
-        unseal=vault.unseal,
-        lease_seconds=30,
-        give_up_seconds=72 * 3600,
-    )
+    floor = _floor(clock, configuration, database, vault, profiles)
     outside = Outside(database, clock)
     services = Services(
         database=database,
@@ -202,7 +199,8 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         profiles=profiles,
         admin_key=Secret(ADMIN_KEY),
         public_url="https://relay.example",
-        tracker=Tracker(floor, Hands(), Watch()),
+        tracker=_tracker(floor),
+        submitter=_submitter(floor),
         receiver=Receiving(outside),
         replayer=Replayer(floor, Hands()),
         tester=Tester(outside),
@@ -211,6 +209,42 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
     )
     app = build_management_app(services)
     return Management(services, outside, app, client_of(app, ADMIN_KEY), floor)
+
+
+def _tracker(floor: Floor) -> Tracker:
+    hands, watch = Hands(), Watch()
+    return Tracker(
+        floor, hands, watch, Canceller(floor, PlainProvider(), Fanout(floor.clock, hands, 30), hands, watch, 120.0)
+    )
+
+
+def _submitter(floor: Floor) -> Submitter:
+    limits = SubmitLimits(120.0, 1024 * 1024)
+    tokens, hands = CallbackTokens(KEYS), Hands()
+    return Submitter(
+        floor, tokens, PlainProvider(), hands, UnderWay(), public_url="https://relay.example", limits=limits
+    )
+
+
+def _floor(
+    clock: FakeClock,
+    configuration: ConfigurationCache,
+    database: Database,
+    vault: Vault,
+    profiles: Mapping[str, Profile],
+) -> Floor:
+    return Floor(
+        clock=clock,
+        database=database,
+        configuration=configuration,
+        bindings=Bindings(profiles),
+        payloads=Payloads(database, clock),
+        captures=Captures(database),
+        seal=vault.seal,
+        unseal=vault.unseal,
+        lease_seconds=30,
+        give_up_seconds=72 * 3600,
+    )
 
 
 def client_of(app: Starlette, key: str | None) -> httpx2.AsyncClient:

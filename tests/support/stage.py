@@ -36,16 +36,20 @@ from relay.model import (
 )
 from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.cancel import Canceller
+from relay.pipeline.capture import Captures
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.pipeline.floor import Floor
 from relay.pipeline.gate import OriginGate
+from relay.pipeline.jwks import PublishedKeys
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.prepare import Inbound
 from relay.pipeline.receive import Answer, Receiver, TurnedAway
 from relay.pipeline.replay import Replayer
 from relay.pipeline.track import Tracker
+from relay.pipeline.under_way import UnderWay
 from relay.pipeline.watch import Watch
 from relay.providers.loader import load_profiles
 from relay.signing.tokens import CallbackTokens, PayloadLinks
@@ -97,6 +101,7 @@ class Stage:
             configuration=self.configuration,
             bindings=Bindings(load_profiles(plan.providers_dir)),
             payloads=Payloads(database, clock),
+            captures=Captures(database),
             seal=self.vault.seal,
             unseal=self.vault.unseal,
             lease_seconds=plan.lease_seconds,
@@ -107,6 +112,7 @@ class Stage:
         self.workers = 1
         self.may_take = True
         self.watch = Watch()
+        self.under_way = UnderWay()
         self._put_together()
 
     def _put_together(self) -> None:
@@ -122,8 +128,10 @@ class Stage:
         limits = FetchLimits(120.0, plan.max_result_bytes)
         self.fetcher = Fetcher(floor, self.provider, self.gate, fanout, self.deliverer, limits)
         self.fetching = plan.fetch_hands(platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0)
-        self.receiver = Receiver(floor, self.tokens, self.fetching, lambda: self.may_take)
-        self.tracker = Tracker(floor, self.fetching, self.watch)
+        published = PublishedKeys(self.provider, self.clock)
+        self.receiver = Receiver(floor, self.tokens, self.fetching, published, lambda: self.may_take, self.under_way)
+        canceller = Canceller(floor, self.provider, fanout, self.fetching, self.watch, 120.0)
+        self.tracker = Tracker(floor, self.fetching, self.watch, canceller)
         self.replayer = Replayer(floor, self.delivering)
         self.supervisor = Supervisor(self.clock)
 

@@ -115,5 +115,6 @@ captures = Table(  # the first message of each shape that a provider sent, for p
     Column("http_status", Integer),
     Column("content_type", Text),
     Column("excerpt", Text, nullable=False),  # secrets redacted
+    Column("job_id", String(40)),  # whose message it was: what is erased of a job is erased here too
     instant_column("captured_at", nullable=False),
 )

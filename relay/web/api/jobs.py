@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from relay.clock import Instant
 from relay.model import JOB, Attempt, Job, JobStatus, Scope
+from relay.pipeline.cancel import ProviderFailed
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.track import Tracked, TrackRequest
 from relay.store import attempts, jobs
@@ -219,13 +220,20 @@ async def fetch(call: Call[NoQuery, Nothing]) -> Answer:
 
 
 @endpoint(
-    "DELETE", "/v1/jobs/{id}", scope=Scope.WRITE, answers={200: JobView, 202: JobView}, prefix=JOB, refusals=(409,)
+    "DELETE",
+    "/v1/jobs/{id}",
+    scope=Scope.WRITE,
+    answers={200: JobView, 202: JobView},
+    prefix=JOB,
+    refusals=(409, 502, 504),
 )
 async def cancel(call: Call[NoQuery, Nothing]) -> Answer:
     """Cancel at the provider: 200 when it did, 202 when it was only asked."""
     outcome = await call.services.tracker.cancel(await _existing(call))
     if isinstance(outcome, Refused):
         raise refuse(outcome)
+    if isinstance(outcome, ProviderFailed):
+        raise Problem(504 if outcome.timed_out else 502, outcome.code, outcome.detail)
     return Answer(200 if outcome.confirmed else 202, view_of(call.services, outcome.job))
 
 

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.errors import StoreUnavailable
+from relay.web import submit_docs
 from relay.web.management import ENDPOINTS, build_management_app
 from tests.support.clock import FakeClock
 from tests.support.management import ADMIN_KEY, Management, client_of, webhook_body
@@ -193,7 +194,8 @@ async def test_no_page_or_document_needs_a_key(management: Management) -> None:
         page = await client.get("/docs")
     assert document["openapi"].startswith("3.1")
     assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == {
-        (item.method, item.path) for item in ENDPOINTS
+        *((item.method, item.path) for item in ENDPOINTS),
+        *((method.upper(), submit_docs.PATH) for method in submit_docs.METHODS),
     }
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "<script" not in page.text

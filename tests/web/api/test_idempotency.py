@@ -79,7 +79,7 @@ async def test_a_request_that_died_half_way_can_be_sent_again_later(management: 
         return idempotency.begin(conn, "k", "f", clock.now())
 
     assert await management.database.write(first) == idempotency.Begun()
-    assert await management.database.write(first) == idempotency.Running()
+    assert await management.database.write(first) == idempotency.Running(clock.now())
     clock.advance(idempotency.ABANDONED_SECONDS)
     assert await management.database.write(first) == idempotency.Begun()
 

@@ -140,6 +140,7 @@ def _captures() -> None:
         *_columns(sa.Integer(), "http_status", nullable=True),
         *_columns(sa.Text(), "content_type", nullable=True),
         *_columns(sa.Text(), "excerpt"),
+        *_columns(sa.String(40), "job_id", nullable=True),
         *_columns(sa.BigInteger(), "captured_at"),
         sa.PrimaryKeyConstraint("webhook_id", "kind", "shape", name="pk_captures"),
     )

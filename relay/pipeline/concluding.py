@@ -1,0 +1,145 @@
+"""What a fetch came to, written behind the fence: asked again later, or over, with result and deliveries at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from relay.clock import Instant
+from relay.errors import StoreUnavailable
+from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger, new_id
+from relay.pipeline.asking import Asked
+from relay.pipeline.decision import Conclusion
+from relay.pipeline.deliver import Deliverer
+from relay.pipeline.fanout import Fanout
+from relay.pipeline.floor import Floor
+from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled
+
+log = structlog.get_logger(__name__)
+
+HELD_SECONDS: Final = 600.0  # how long a result that cannot be fetched twice waits for the database
+HELD_EVERY_SECONDS: Final = 1.0
+
+
+class Concluder:
+    """Writes what fetches came to. Raises StoreUnavailable."""
+
+    def __init__(self, floor: Floor, fanout: Fanout, deliverer: Deliverer) -> None:
+        self._floor = floor
+        self._fanout = fanout
+        self._deliverer = deliverer
+
+    async def postpone(self, job: Job, step: Postponed, attempt: Attempt | None, named: str | None = None) -> None:
+        """The job is asked again. `named` is the provider's id of it, if the answer gave one."""
+        settlement = FetchSettlement(
+            job_id=job.id,
+            claims=job.claims,
+            notified_at=job.notified_at,
+            now=self._floor.clock.now(),
+            outcome=step,
+            attempt=attempt,
+            learnt_keys=_learnt(job, named),
+            provider_job_id=named,
+        )
+        await self._floor.database.submit(SETTLE_FETCH, settlement)
+
+    async def conclude(
+        self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None, *, single_use: bool = False
+    ) -> None:
+        """Result, deliveries, attempt and job in one transaction; prepared anew if the configuration changed."""
+        if not conclusion.with_payload:
+            await asked.spool.discard()
+        while True:
+            configuration = self._floor.configuration.current
+            result = _result(job, conclusion, asked, self._floor.clock.now())
+            plan = self._fanout.plan(result, configuration)
+            inline = asked.spool.in_memory if conclusion.with_payload else None
+            settlement = FetchSettlement(
+                job_id=job.id,
+                claims=job.claims,
+                notified_at=job.notified_at,
+                now=result.fetched_at,
+                outcome=Ended(
+                    result=result, deliveries=plan.deliveries, payload=inline,
+                    provider_status=conclusion.provider_status,
+                ),
+                attempt=attempt,
+                config_version=configuration.version,
+                learnt_keys=_learnt(job, conclusion.provider_job_id),
+                provider_job_id=conclusion.provider_job_id,
+            )  # fmt: skip
+            try:
+                body = self._envelope(result, asked) if plan.deliveries else None
+                settled = await self._settle(settlement, patiently=single_use and conclusion.with_payload)
+            except BaseException:
+                plan.release()
+                raise
+            if settled is Settled.DONE:
+                plan.start(job.id, body)
+                return
+            plan.release()
+            if settled is Settled.LOST:
+                await asked.spool.discard()
+                log.warning("fetch.lease_lost", job_id=job.id)
+                return
+            await self._floor.configuration.refresh(seen=configuration.version)
+
+    async def _settle(self, settlement: FetchSettlement, *, patiently: bool) -> Settled:
+        """Write it; `patiently`: what was fetched is nowhere else any more, so it outlasts a database that is away."""
+        until = self._floor.clock.monotonic() + (HELD_SECONDS if patiently else 0.0)
+        while True:
+            try:
+                return await self._floor.database.submit(SETTLE_FETCH, settlement)
+            except StoreUnavailable:
+                if self._floor.clock.monotonic() >= until:
+                    raise
+                log.warning("fetch.result_held", job_id=settlement.job_id)
+                await self._floor.clock.sleep(HELD_EVERY_SECONDS)
+
+    def _envelope(self, result: Result, asked: Asked) -> bytes:
+        """What goes out, made while the payload is at hand, for those deliveries too that have to wait for a slot."""
+        body = self._deliverer.envelope(result, None if result.payload_id is None else asked.whole)
+        self._deliverer.keep(result, body)
+        return body
+
+
+def attempt_of(job: Job, asked: Asked) -> Attempt:
+    """The attempt as it is shown; its calls are one."""
+    return Attempt(
+        id=new_id(ATTEMPT, asked.started_at),
+        owner_id=job.id,
+        number=job.attempts + 1,
+        trigger=Trigger.RETRY if job.attempts else Trigger.NEW,
+        started_at=asked.started_at,
+        duration_ms=asked.duration_ms,
+        http_status=asked.http_status,
+        error_code=asked.reading.error_code,
+        response_excerpt=asked.excerpt,
+    )
+
+
+def _result(job: Job, conclusion: Conclusion, asked: Asked, now: Instant) -> Result:
+    result_id = new_id(RESULT, now)
+    has_payload = conclusion.with_payload
+    return Result(
+        id=result_id,
+        job_id=job.id,
+        webhook_id=job.webhook_id,
+        provider_job_id=job.provider_job_id or conclusion.provider_job_id,
+        status=conclusion.status,
+        error=conclusion.error,
+        partial=conclusion.partial,
+        metadata=job.metadata,
+        content_type=asked.content_type if has_payload else None,
+        size_bytes=asked.spool.size if has_payload else None,
+        sha256=asked.spool.sha256 if has_payload else None,
+        payload_id=(asked.spool.payload_id or result_id) if has_payload else None,
+        fetched_at=now,
+    )
+
+
+def _learnt(job: Job, provider_job_id: str | None) -> tuple[tuple[str, str, str], ...]:
+    if provider_job_id is None or provider_job_id == job.provider_job_id:
+        return ()
+    return ((job.webhook_id, "id", provider_job_id),)

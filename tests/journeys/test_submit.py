@@ -1,0 +1,126 @@
+"""Clients submit through the relay: real sockets, and a stand-in of each of the fourteen providers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from relay.demo.knobs import Knobs
+from tests.support.journey import ADMIN_KEY
+from tests.support.providers import PROVIDERS
+from tests.support.providers.ways import KEY, at
+from tests.support.through import Through, through
+
+TEXT = b"earlier, smaller, colder"
+CALLED_PER_JOB = sorted(set(PROVIDERS) - {"openai", "pulse", "inference-net", "reducto", "freddy", "fal"})
+
+
+@pytest.fixture(params=sorted(PROVIDERS))
+async def each(request: pytest.FixtureRequest, stage_url: str, tmp_path: Path) -> AsyncIterator[Through]:
+    """Every provider, on both databases."""
+    async with through(stage_url, tmp_path, request.param) as opened:
+        yield opened
+
+
+@pytest.fixture(params=sorted(PROVIDERS))
+async def quick(request: pytest.FixtureRequest, sqlite_stage_url: str, tmp_path: Path) -> AsyncIterator[Through]:
+    """Every provider, where the database does not matter; waits are short."""
+    async with through(sqlite_stage_url, tmp_path, request.param, hurry=10) as opened:
+        yield opened
+
+
+@pytest.fixture(params=CALLED_PER_JOB)
+async def called(request: pytest.FixtureRequest, stage_url: str, tmp_path: Path) -> AsyncIterator[Through]:
+    """The providers that take a callback URL for each job, and say nothing that could not be checked here."""
+    async with through(stage_url, tmp_path, request.param) as opened:
+        yield opened
+
+
+async def test_a_submitted_job_ends_as_a_delivered_result(each: Through) -> None:
+    told = await each.submit(headers={"relay-metadata": '{"tenant": "acme"}'})
+    assert told.status == each.way.taken, told.raw
+    assert told.headers["content-type"].startswith("application/json")
+    job = await each.job(told)
+    assert job["provider_job_id"] == at(told.body, each.way.job_id)
+    (message,) = await each.sink.wait_for(1)
+    assert message.verified
+    data = orjson.loads(message.body)["data"]
+    assert (data["status"], data["job_id"], data["metadata"]) == ("completed", job["id"], {"tenant": "acme"})
+    assert data["provider_job_id"] == job["provider_job_id"]
+    assert TEXT in message.body
+    assert len(each.sink.messages) == 1
+
+
+async def test_it_is_polled_when_no_callback_ever_comes(quick: Through) -> None:
+    quick.stand_in.knobs = Knobs(calls_back=False)
+    told = await quick.submit()
+    job = await quick.caller.ended(told.headers["relay-job-id"])
+    assert (job["notified_at"], job["provider_job_id"]) == (None, at(told.body, quick.way.job_id))
+    (message,) = await quick.sink.wait_for(1)
+    assert TEXT in message.body
+
+
+async def test_relays_key_is_shown_in_the_providers_own_form_and_goes_no_further(
+    quick: Through, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = await quick.submit(bare=True, headers={**quick.own_form(), "x-copy": f"my {ADMIN_KEY}", "x-team": "a"})
+    assert told.status == quick.way.taken, told.raw
+    await quick.caller.ended(told.headers["relay-job-id"])
+    assert quick.stand_in.requests and all(asked.authorized for asked in quick.stand_in.requests)
+    for asked in quick.stand_in.requests:
+        assert ADMIN_KEY not in f"{asked.path}?{asked.query}" + repr(dict(asked.headers))
+        assert len(asked.credentials) == 1
+    (submit,) = quick.stand_in.asked("POST", quick.way.submit(None).path)
+    assert submit.headers["x-team"] == "a" and "x-copy" not in submit.headers
+    printed = caplog.text + "".join(capfd.readouterr())
+    assert "submit.forwarded" in printed
+    assert ADMIN_KEY not in printed and KEY not in printed
+
+
+async def test_a_wrong_key_in_any_form_starts_nothing(quick: Through) -> None:
+    wrong = "rk_" + "x" * 40
+    for headers in ({"authorization": f"Bearer {wrong}"}, quick.own_form(wrong), {}, {"x-api-key": KEY}):
+        told = await quick.submit(bare=True, headers=headers)
+        assert (told.status, told.body["status"]) == (401, 401)
+    assert not quick.stand_in.requests
+    assert await quick.caller.page("/v1/jobs") == []
+
+
+async def test_a_callback_that_beats_the_answer_finds_its_job(called: Through) -> None:
+    called.stand_in.knobs = Knobs(calls_back_first=True)
+    told = await called.submit(headers={"relay-metadata": '{"tenant": "acme"}'})
+    job = await called.caller.ended(told.headers["relay-job-id"])
+    assert (job["provider_job_id"], job["id"]) == (at(told.body, called.way.job_id), (await called.the_job())["id"])
+    (message,) = await called.sink.wait_for(1)
+    assert orjson.loads(message.body)["data"]["metadata"] == {"tenant": "acme"}
+
+
+async def test_a_callback_without_any_id_finds_its_job(called: Through) -> None:
+    called.stand_in.knobs = Knobs(sends_id=False)
+    told = await called.submit()
+    await called.stand_in.wait_for("notified", 1)
+    job = await called.caller.ended(told.headers["relay-job-id"])
+    (notification,) = await called.caller.page("/v1/notifications")
+    assert (notification["status"], notification["job_id"]) == ("accepted", job["id"])
+    assert (await called.the_job())["id"] == job["id"]
+
+
+async def test_a_callback_whose_path_was_tampered_with_finds_none(called: Through) -> None:
+    called.stand_in.knobs = Knobs(calls_back=False, work_seconds=None)
+    told = await called.submit()
+    (asked,) = called.stand_in.jobs.values()
+    assert asked.callback_url is not None and asked.callback_url.startswith(called.caller.url + "/in/")
+    job_part = told.headers["relay-job-id"].removeprefix("job_")
+    assert job_part in asked.callback_url
+    other = job_part[:-1] + ("0" if job_part[-1] != "0" else "1")
+    for url in (
+        asked.callback_url.replace(job_part, other),
+        asked.callback_url.replace("." + job_part, ""),
+        asked.callback_url[:-1],
+    ):
+        assert (await called.caller.notify(url, {"status": "completed"})).status == 404
+    assert await called.caller.page("/v1/notifications") == []
+    assert (await called.the_job())["notified_at"] is None
