@@ -42,7 +42,7 @@ class Concluder:
             learnt_keys=_learnt(job, named),
             provider_job_id=named,
         )
-        await self._floor.database.submit(SETTLE_FETCH, settlement)
+        await self._floor.database.submit_patiently(SETTLE_FETCH, settlement)
 
     async def conclude(
         self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None, *, single_use: bool = False
