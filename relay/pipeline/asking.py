@@ -61,6 +61,7 @@ class Asker:
             outcome = await _run(calls, job, binding, url)
         except OutboundError as error:
             outcome = Reading(error_code=error.code, of_provider=not allowance.presigned)
+            asked.http_status = allowance.http_status
         if isinstance(outcome, Reading):
             asked.reading = outcome
         else:

@@ -58,6 +58,7 @@ class Allowance:
         self._decoded_bytes = limits.max_bytes * DECODED_TIMES
         self.calls = 0
         self.presigned = False  # the last call went away from the provider
+        self.http_status: int | None = None  # of the last call, once the head of its answer is there
 
     def request(self, question: Question) -> ProviderRequest:
         """The next call. Raises TimedOut when there is no time for it."""
@@ -65,7 +66,7 @@ class Allowance:
         if left <= 0:
             raise TimedOut("the calls before took all the time")
         self.calls += 1
-        self.presigned = question.is_presigned
+        self.presigned, self.http_status = question.is_presigned, None
         return ProviderRequest(
             method="GET",
             url=question.url,
@@ -102,6 +103,7 @@ class Calls:
         spool = self.payloads.spool()
         try:
             async with self._door.stream(self.allowance.request(question)) as answer:
+                self.allowance.http_status = answer.status
                 async for piece in answer.iter_bytes():
                     await spool.add(piece)
             await spool.finish()
