@@ -78,14 +78,23 @@ def _follow_known(connection: Connection, job_id: str, given: Job) -> Job:
         provider_job_id=known.provider_job_id or given.provider_job_id,
         metadata={**given.metadata, **known.metadata},
     )
+    if _can_be_asked_now(known, followed) and given.due_at is not None:
+        followed = replace(followed, due_at=min(known.due_at or given.due_at, given.due_at))
     changed = {
         "tracked": True,
         "response_url": followed.response_url,
         "provider_job_id": followed.provider_job_id,
         "metadata": dump(followed.metadata),
+        "due_at": followed.due_at,
     }
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(changed))
     return followed
+
+
+def _can_be_asked_now(before: Job, now: Job) -> bool:
+    """Whether the caller brought what a job needs that waited for something to ask by."""
+    learnt = (before.response_url, before.provider_job_id) != (now.response_url, now.provider_job_id)
+    return learnt and not before.status.is_final
 
 
 def make_due(connection: Connection, job_id: str, now: Instant) -> Job | None:

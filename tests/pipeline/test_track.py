@@ -74,6 +74,19 @@ async def test_a_known_job_is_returned_and_learns_what_is_new(stage: Stage) -> N
     assert await count(stage.database, schema.jobs) == 1
 
 
+async def test_a_job_that_waited_for_something_to_ask_by_is_asked_soon_once_it_is_there(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    job = await tracked(stage, webhook, provider_job_id="t-1", response_url=None)
+    await stage.work_through(6)
+    assert (await stage.job(job.id)).last_error == "nothing_to_ask"
+    now = stage.clock.now()
+    again = await tracked(stage, webhook, provider_job_id="t-1")
+    assert again.id == job.id
+    assert again.due_at is not None and seconds_between(now, again.due_at) <= 5
+    await stage.work_through(6)
+    assert (await stage.job(job.id)).status == "completed"
+
+
 async def test_a_job_that_a_notification_made_is_tracked_from_then_on(stage: Stage) -> None:
     webhook = await stage.add_webhook()
     answer = await stage.accept(webhook, {"response_url": URL})
