@@ -1,8 +1,8 @@
 """Inserting many rows with few statements.
 
 A driver's `executemany` steps once per row, and on SQLite each step gives the interpreter lock away and has to win it
-back from the busy event loop. One statement with many VALUES steps once. Statements are made for numbers of rows
-of a few sizes, and kept: here as text, in the driver as prepared statements.
+back from the busy event loop. One statement with many VALUES steps once. Statements are made for a few
+numbers of rows, and kept: here as text, in the driver as prepared statements.
 """
 
 from __future__ import annotations

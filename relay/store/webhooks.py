@@ -137,23 +137,19 @@ def erase_deleted(conn: Connection) -> int:
 
 def reject_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
     """Mark an active webhook as one whose credentials its provider refuses; whether that is news."""
-    change = (
-        update_of(webhooks)
-        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.ACTIVE.value)
-        .values(status=WebhookStatus.CREDENTIALS_REJECTED.value, updated_at=now)
-    )
-    if not connection.execute(change).rowcount:
-        return False
-    configuration.bump(connection)
-    return True
+    return _turn(connection, webhook_id, WebhookStatus.ACTIVE, WebhookStatus.CREDENTIALS_REJECTED, now)
 
 
 def accept_credentials(connection: Connection, webhook_id: str, now: Instant) -> bool:
     """The other way round: the provider takes them after all; whether that is news."""
+    return _turn(connection, webhook_id, WebhookStatus.CREDENTIALS_REJECTED, WebhookStatus.ACTIVE, now)
+
+
+def _turn(connection: Connection, webhook_id: str, before: WebhookStatus, after: WebhookStatus, now: Instant) -> bool:
     change = (
         update_of(webhooks)
-        .where(webhooks.c.id == webhook_id, webhooks.c.status == WebhookStatus.CREDENTIALS_REJECTED.value)
-        .values(status=WebhookStatus.ACTIVE.value, updated_at=now)
+        .where(webhooks.c.id == webhook_id, webhooks.c.status == before.value)
+        .values(status=after.value, updated_at=now)
     )
     if not connection.execute(change).rowcount:
         return False
