@@ -48,12 +48,13 @@ zombie: $(STAMP) ## stop workers past their lease and wake them, race for claims
 	@$(BIN)/python -m tests.crash.zombie $(ARGS)
 	@$(BIN)/python -m tests.crash.claims
 
-# pip is asked for the exact files first; Relay itself comes from here, so it has no hash. Python compiles what is really
+# pip is asked for the exact files and for nothing beside them: left to look at dependencies, it takes the newest version of one
+# that is wanted with an extra, whatever is pinned. Relay itself comes from here, so it has no hash. Python compiles what is really
 # used when it is used, which is a small part.
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || $(MAKE) --no-print-directory $(BIN)/pip
 	@echo "installing what constraints.txt pins" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: --no-compile -r constraints.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 
 from packaging.requirements import Requirement
@@ -35,3 +37,9 @@ def test_nothing_but_pins_with_hashes_stands_in_the_file() -> None:
     assert PINNED.sub("", TEXT).strip().startswith("# Made by 'make constraints'")
     assert PINNED.sub("", TEXT).strip().count("\n") == 0
     assert "://" not in TEXT
+
+
+def test_what_is_installed_fits_together() -> None:
+    """The pins are installed as they are, without a look at what each of them requires: so that is looked at here."""
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
