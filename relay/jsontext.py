@@ -113,8 +113,9 @@ class Selector:
         waiting: list[tuple[_Node, object]] = [(self._root, document)]
         while waiting:
             node, tree = waiting.pop()
+            of_object = tree.get if type(tree) is dict else None
             for step, child in node.children.items():
-                value = _member(tree, step)
+                value = _member(tree, step) if of_object is None else of_object(step, _NOTHING)
                 if value is _NOTHING:
                     continue
                 if child.wanted:

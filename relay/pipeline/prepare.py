@@ -21,6 +21,7 @@ from relay.store.intake import Accept, Key
 
 REJECTED_BODY_BYTES: Final = 64 * 1024
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/-]{0,1000}", re.ASCII)
+_SHA256: Final = hashlib.sha256()
 KEPT_HEADERS: Final = frozenset(
     (
         "content-type",
@@ -150,7 +151,8 @@ def job_keys(provider_job_id: str | None, response_url: str | None) -> tuple[Key
 
 def dedupe_key(webhook_id: str, delivery_id: str | None, inbound: Inbound) -> bytes:
     """What makes two notifications one: the provider's delivery id, else everything that was sent."""
-    digest = hashlib.sha256(webhook_id.encode())
+    digest = _SHA256.copy()  # a new one asks OpenSSL for the algorithm each time
+    digest.update(webhook_id.encode())
     if delivery_id is not None:
         digest.update(b"\0id\0" + delivery_id.encode())
     else:

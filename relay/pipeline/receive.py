@@ -6,6 +6,7 @@ stores it with the job it is about in one transaction. Duplicates are recognised
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from relay.clock import Instant, after
+from relay.errors import StoreUnavailable
 from relay.frozen import frozen
 from relay.model import (
     Job,
@@ -69,6 +71,10 @@ class Answer:
     retry_after: int | None = None
 
 
+Then = Callable[[Answer | None, Exception | None], None]
+"""What is called with the answer, or with None and the error. It raises nothing."""
+
+
 class FetchHands(Protocol):
     """The hands that fetch, as far as this stage needs them: it may hand a new job over without a detour."""
 
@@ -102,6 +108,7 @@ class Receiver:
         self._may_take = may_take
         self._under_way = under_way or UnderWay()
         self._preparer = Preparer(floor)
+        self._again: set[asyncio.Task[None]] = set()
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
         """Judge the token and the method; no database is asked unless a good token names an unknown webhook."""
@@ -139,6 +146,9 @@ class Receiver:
 
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
         """Store what came in, and say what became of it."""
+        told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self.receive_soon(admitted, inbound, partial(_tell, told)):
+            return await told
         while True:
             configuration = self._configuration.current
             webhook = configuration.webhooks.get(admitted.webhook.id, admitted.webhook)
@@ -155,6 +165,52 @@ class Receiver:
                 self._capture(binding, inbound, outcome)
                 return _answer(outcome)
             await self._configuration.refresh(seen=configuration.version)
+
+    def receive_soon(self, admitted: Admitted, inbound: Inbound, then: Then) -> bool:
+        """As `receive`, without a task for it: `then` is called when it is stored. False = nothing was begun, for
+        something has to be waited for first. Raises StoreUnavailable."""
+        configuration = self._configuration.current
+        webhook = configuration.webhooks.get(admitted.webhook.id, admitted.webhook)
+        binding = self._bindings.of(webhook)
+        if binding is None or binding.scheme.kind == PUBLISHED:
+            return False
+        if len(inbound.body) > self._floor.payloads.in_row_bytes:
+            return False
+        prepared = self._held(
+            self._preparer.prepare(binding, admitted.job_id, inbound, configuration.version, self._claim)
+        )
+        claimed = _claimed(prepared)
+
+        def stored(outcome: Accepted | Stale | None, error: Exception | None) -> None:
+            if isinstance(outcome, Accepted):
+                self._begin(claimed, outcome)
+                self._capture(binding, inbound, outcome)
+                then(_answer(outcome), None)
+                return
+            self._let_go(claimed)
+            if outcome is None:
+                then(None, error)
+            else:
+                again = asyncio.ensure_future(self._receive_again(configuration.version, admitted, inbound, then))
+                self._again.add(again)
+                again.add_done_callback(self._again.discard)
+
+        try:
+            self._floor.database.post(ACCEPT, prepared, stored)
+        except BaseException:
+            self._let_go(claimed)
+            raise
+        return True
+
+    async def _receive_again(self, stale: int, admitted: Admitted, inbound: Inbound, then: Then) -> None:
+        """The configuration has changed since it was prepared."""
+        try:
+            await self._configuration.refresh(seen=stale)
+            answer = await self.receive(admitted, inbound)
+        except Exception as error:
+            then(None, error)
+        else:
+            then(answer, None)
 
     async def _keys(self, binding: Binding, inbound: Inbound) -> Keys | None:
         """The keys that the provider publishes; None when they cannot be had now."""
@@ -191,23 +247,32 @@ class Receiver:
 
     async def _submit(self, prepared: Accept) -> Accepted | Stale:
         """Write it. A job that was inserted claimed goes straight to the hands."""
-        new_job = prepared.new_job
-        claimed = new_job if new_job is not None and new_job.claims else None
-        used = False
+        claimed = _claimed(prepared)
         try:
             if prepared.body is not None and len(prepared.body) > self._floor.payloads.in_row_bytes:
                 prepared = await self._store_body_first(prepared, prepared.body)
             outcome = await self._floor.database.submit(ACCEPT, prepared)
-            used = claimed is not None and isinstance(outcome, Accepted) and _is_ours(outcome.job, claimed)
-        finally:
-            if claimed is not None and not used:
-                self._hands.release(claimed.webhook_id)
-        if isinstance(outcome, Accepted) and outcome.job is not None:
-            if used:
-                self._hands.start(outcome.job)
-            else:
-                self._hands.hint()
+        except BaseException:
+            self._let_go(claimed)
+            raise
+        if isinstance(outcome, Accepted):
+            self._begin(claimed, outcome)
+        else:
+            self._let_go(claimed)
         return outcome
+
+    def _begin(self, claimed: Job | None, outcome: Accepted) -> None:
+        """It is stored: fetch at once what was claimed for that, say that the rest is due."""
+        if claimed is not None and outcome.job is not None and outcome.job.id == claimed.id:
+            self._hands.start(outcome.job)
+            return
+        self._let_go(claimed)
+        if outcome.job is not None:
+            self._hands.hint()
+
+    def _let_go(self, claimed: Job | None) -> None:
+        if claimed is not None:
+            self._hands.release(claimed.webhook_id)
 
     async def reprocess(self, notification_id: str) -> Notification | Refused | None:
         """Read a stored notification anew, as if it came in now; None when there is none."""
@@ -275,8 +340,18 @@ def is_current(webhook: Webhook, generation: int, now: Instant) -> bool:
     return generation == webhook.generation - 1 and overlap is not None and now < overlap
 
 
-def _is_ours(job: Job | None, prepared: Job | None) -> bool:
-    return job is not None and prepared is not None and job.id == prepared.id
+def _tell(told: asyncio.Future[Answer], answer: Answer | None, error: Exception | None) -> None:
+    if told.done():
+        return  # the caller gave up waiting; what is stored stays
+    if answer is not None:
+        told.set_result(answer)
+    else:
+        told.set_exception(error or StoreUnavailable("nothing is known to be stored"))
+
+
+def _claimed(prepared: Accept) -> Job | None:
+    """The job that a slot was reserved for."""
+    return prepared.new_job if prepared.new_job is not None and prepared.new_job.claims else None
 
 
 def _answer(outcome: Accepted) -> Answer:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import quote
@@ -20,6 +21,7 @@ PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _FOLD: Final = str.maketrans("", "", " _-")
 
 
+@lru_cache(maxsize=512)
 def fold_status(text: str) -> str:
     """The form in which statuses are compared: `In Progress`, `in_progress` and `IN-PROGRESS` are one."""
     return text.translate(_FOLD).casefold()

@@ -1,8 +1,9 @@
 """Inserting many rows with few statements.
 
-A driver's `executemany` steps once per row, and on SQLite each step gives the interpreter lock away and has to win it
-back from the busy event loop. One statement with many VALUES steps once. Statements are made for a few
-numbers of rows, and kept: here as text, in the driver as prepared statements.
+A driver's `executemany` steps once per row, and each step is a round trip on PostgreSQL; on SQLite it gives the
+interpreter lock away, to be won back from the busy event loop where the writer has a thread of its own. One statement
+with many VALUES steps once. Statements are made for a few numbers of rows, and kept: here as text, in the driver as
+prepared statements. The few rows that are left over (or all there are) go quicker one by one on SQLite.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, Insert, Table, Update, exc
 
 SIZES: Final = (128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+SQLITE_SIZES: Final = tuple(size for size in SIZES if size >= 12)
 LOOKUP_MOST: Final = 256
 
 
@@ -62,17 +64,23 @@ def insert_statement(dialect: str, table: Table, columns: tuple[str, ...], rows:
 
 def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
     """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows."""
-    for part in _parts(rows):
-        statement = insert_statement(connection.dialect.name, table, columns, len(part))
-        raw(connection, statement, tuple(chain.from_iterable(part)))
-
-
-def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    start = 0
-    for size in SIZES:
+    dialect, start = connection.dialect.name, 0
+    for size in SQLITE_SIZES if dialect == "sqlite" else SIZES:
         while len(rows) - start >= size:
-            yield rows[start : start + size]
+            statement = insert_statement(dialect, table, columns, size)
+            raw(connection, statement, tuple(chain.from_iterable(rows[start : start + size])))
             start += size
+    if start < len(rows):
+        _insert_each(connection, insert_statement(dialect, table, columns, 1), rows[start:])
+
+
+def _insert_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    with dbapi_errors(connection, statement):
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(statement, rows)
+        finally:
+            cursor.close()
 
 
 def insert_ignoring(connection: Connection, table: Table) -> Insert:

@@ -68,6 +68,11 @@ class Database:
         """Like `submit`, for what nobody waits for: it goes along with the next batch, within milliseconds."""
         return await self._writer.submit_patiently(operation, item)
 
+    def post(self, operation: Operation[I, O], item: I, then: Callable[[O | None, Exception | None], None]) -> None:
+        """Like `submit`, for who has no task to wait in: `then` is called after COMMIT, with the outcome or with None
+        and the error. It must raise nothing. Raises StoreUnavailable when nothing is taken any more."""
+        self._writer.post(operation, item, then)
+
     async def close(self) -> None:
         """Write what is queued, then let go of every connection."""
         await self._writer.close()

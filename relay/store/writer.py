@@ -27,9 +27,10 @@ I = TypeVar("I")  # noqa: E741 - In and Out of an operation
 O = TypeVar("O")  # noqa: E741
 
 BATCH_ITEMS = 256
-# A busy writer does not begin batches faster than this: a transaction costs as much as ten of its rows. One that comes
-# after a rest is begun at once.
-INTERVAL_SECONDS = 0.003
+# A busy writer does not begin batches faster than this, unless many wait: a transaction costs as much as ten of its
+# rows. One that comes after a rest is begun at once.
+INTERVAL_SECONDS = 0.008
+EAGER_ITEMS = 32  # waiting: a batch that is worth its transaction
 PATIENCE_SECONDS = 0.008
 PATIENT_ITEMS = 64  # more than this is a batch of its own
 BRIEF_ITEMS = 96
@@ -52,11 +53,16 @@ class Transact(Protocol):
     def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False) -> Awaitable[T]: ...
 
 
+Then = Callable[[Any, Exception | None], None]
+"""What is called with the outcome after COMMIT, or with None and the error. It raises nothing."""
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     operation: Operation[Any, Any] | None  # None: `item` is a function of its own
     item: Any
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | None = None  # whom to tell: one of the two
+    then: Then | None = None
 
 
 @frozen()
@@ -74,6 +80,7 @@ class Writer:
         self._queue: deque[_Entry] = deque()
         self._patient: deque[_Entry] = deque()
         self._patience: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.Future[None] | None = None  # a lane that waits for more before it begins
         self._began_at = -INTERVAL_SECONDS
         self._lanes = self._free_lanes = lanes
         self._closed = False
@@ -91,17 +98,20 @@ class Writer:
         """See `Database.submit_patiently`."""
         return await self._enqueue(operation, item, patient=True)  # type: ignore[no-any-return] # the future carries O
 
+    def post(self, operation: Operation[I, O], item: I, then: Then) -> None:
+        """See `Database.post`."""
+        self._refuse_if_closed()
+        self._put(_Entry(operation, item, then=then))
+
     def _enqueue(
         self, operation: Operation[Any, Any] | None, item: Any, *, patient: bool = False
     ) -> asyncio.Future[Any]:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        self._refuse_if_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         entry = _Entry(operation, item, future)
         if not patient:
-            self._queue.append(entry)
-            self._start_batches()
+            self._put(entry)
             return future
         self._patient.append(entry)
         if len(self._patient) >= PATIENT_ITEMS:
@@ -110,13 +120,23 @@ class Writer:
             self._patience = loop.call_later(PATIENCE_SECONDS, self._end_patience)
         return future
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+    def _put(self, entry: _Entry) -> None:
+        self._queue.append(entry)
+        if self._free_lanes:
+            self._start_batches()
+        if self._gathering is not None and len(self._queue) >= EAGER_ITEMS:
+            _end(self._gathering)
+
     def _end_patience(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
         if self._patient:
-            self._queue.append(self._patient.popleft())  # the others come along
-            self._start_batches()
+            self._put(self._patient.popleft())  # the others come along
 
     def _next_batch(self) -> list[_Entry]:
         """What is urgent, and with it, since a transaction is made anyway, what could have waited."""
@@ -155,10 +175,11 @@ class Writer:
         """Gather more if the last batch began a moment ago, unless enough is waiting already."""
         loop = asyncio.get_running_loop()
         left = self._began_at + INTERVAL_SECONDS - loop.time()
-        if left > 0 and len(self._queue) < PATIENT_ITEMS:
-            over: asyncio.Future[None] = loop.create_future()
-            loop.call_later(left, _end, over)
+        if left > 0 and len(self._queue) < EAGER_ITEMS and not self._closed:
+            self._gathering = over = loop.create_future()
+            timer = loop.call_later(left, _end, over)
             await over
+            timer.cancel()
         self._began_at = loop.time()
 
     async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
@@ -190,6 +211,8 @@ class Writer:
         """Take nothing more, and return when what was taken is written."""
         self._closed = True
         self._end_patience()
+        if self._gathering is not None:
+            _end(self._gathering)
         while self._batches:
             await asyncio.gather(*self._batches, return_exceptions=True)
             self._end_patience()
@@ -237,9 +260,11 @@ def _apply_alone(fn: Callable[[Connection], Any], connection: Connection, *, alo
 
 
 def _answer(entry: _Entry, outcome: Any) -> None:
-    if entry.future.done():
+    if entry.then is not None:
+        entry.then(outcome, None)  # an operation's outcome is never an error
+    elif entry.future is None or entry.future.done():
         return  # the caller gave up waiting; the write stands
-    if isinstance(outcome, _Raised):
+    elif isinstance(outcome, _Raised):
         entry.future.set_exception(outcome.error)
     else:
         entry.future.set_result(outcome)
@@ -251,5 +276,7 @@ def _end(moment: asyncio.Future[None]) -> None:
 
 
 def _fail(entry: _Entry, error: Exception) -> None:
-    if not entry.future.done():
+    if entry.then is not None:
+        entry.then(None, error)
+    elif entry.future is not None and not entry.future.done():
         entry.future.set_exception(error)

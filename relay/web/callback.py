@@ -7,7 +7,9 @@ receiver says is stored, and whatever goes wrong on our side is a 503, which eve
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
@@ -18,9 +20,10 @@ from relay.clock import Clock
 from relay.errors import StoreUnavailable
 from relay.model import new_id
 from relay.pipeline.prepare import Inbound
-from relay.pipeline.receive import Admitted, Answer, TurnedAway
+from relay.pipeline.receive import Admitted, Answer, Then, TurnedAway
 from relay.signing.tokens import token_fingerprint
 from relay.web import replies
+from relay.web.direct import Respond
 from relay.web.intake import BodyReader, ByteBudget, Unread
 from relay.web.replies import Headers, Reply
 
@@ -38,6 +41,10 @@ class ReceiveStage(Protocol):
 
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
         """Store the notification, or say why not. Raises StoreUnavailable."""
+        ...
+
+    def receive_soon(self, admitted: Admitted, inbound: Inbound, then: Then) -> bool:
+        """The same without a task: `then` is called with the outcome. False = only `receive` can do it."""
         ...
 
 
@@ -131,16 +138,17 @@ class CallbackEndpoint:
         return _refuse(call, 503, RETRY_AFTER_SECONDS)
 
     async def _store(self, call: _Call, admitted: Admitted, body: bytes) -> Reply:
+        return _reply(call, await self._receiver.receive(admitted, self._inbound(call, body)))
+
+    def _inbound(self, call: _Call, body: bytes) -> Inbound:
         call.size = len(body)
         headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in call.headers])
-        query = call.query.decode("latin-1")
-        inbound = Inbound(call.method, call.suffix, query, headers, body, self._clock.now())
-        return _reply(call, await self._receiver.receive(admitted, inbound))
+        return Inbound(call.method, call.suffix, call.query.decode("latin-1"), headers, body, self._clock.now())
 
     def _failed(self, call: _Call, error: Exception) -> None:
         """The provider must be able to try again whatever happened here, and the process has other callers."""
         call.error = type(error).__name__
-        self._log.exception("notification.failed", request_id=call.request_id, webhook_id=call.webhook_id)
+        self._log.error("notification.failed", request_id=call.request_id, webhook_id=call.webhook_id, exc_info=error)
 
     # `relay.web.direct.Direct`: the same without ASGI, for what is short and not refused
 
@@ -158,23 +166,40 @@ class CallbackEndpoint:
         call.admitted, call.webhook_id, call.reserved = admitted, admitted.webhook.id, length
         return call
 
-    async def answer(self, admitted: _Call, body: bytes) -> Reply:
+    def answer(self, admitted: _Call, body: bytes, respond: Respond) -> Coroutine[Any, Any, None] | None:
         """See `Direct`."""
-        call = admitted
+        call, known = admitted, admitted.admitted
+        if known is None:
+            raise AssertionError("only what was admitted comes here")
         try:
-            if call.admitted is None:
-                raise AssertionError("only what was admitted comes here")
-            reply = await self._store(call, call.admitted, body)
-        except StoreUnavailable:
-            call.error = "store_unavailable"
-            reply = _refuse(call, 503, RETRY_AFTER_SECONDS)
+            if self._receiver.receive_soon(known, self._inbound(call, body), partial(self._answered, call, respond)):
+                return None
         except Exception as error:
-            self._failed(call, error)
+            self._answered(call, respond, None, error)
+            return None
+        return self._answer_later(call, known, body, respond)
+
+    async def _answer_later(self, call: _Call, admitted: Admitted, body: bytes, respond: Respond) -> None:
+        answer: Answer | None = None
+        error: Exception | None = None
+        try:
+            answer = await self._receiver.receive(admitted, self._inbound(call, body))
+        except Exception as raised:
+            error = raised
+        self._answered(call, respond, answer, error)
+
+    def _answered(self, call: _Call, respond: Respond, answer: Answer | None, error: Exception | None) -> None:
+        self.budget.give_back(call.reserved)
+        if answer is not None:
+            reply = _reply(call, answer)
+        else:
+            if isinstance(error, StoreUnavailable):
+                call.error = "store_unavailable"
+            elif error is not None:
+                self._failed(call, error)
             reply = _refuse(call, 503, RETRY_AFTER_SECONDS)
-        finally:
-            self.budget.give_back(call.reserved)
+        respond(reply)
         self._write_line(call)
-        return reply
 
     def abandon(self, admitted: _Call) -> None:
         """See `Direct`."""

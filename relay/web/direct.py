@@ -8,7 +8,9 @@ what that does not take goes the ordinary way, with the same answers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -18,6 +20,9 @@ from uvicorn.server import ServerState
 from relay.web.replies import Headers, Reply
 
 MAX_BODY_BYTES: Final = 64 * 1024
+
+Respond = Callable[[Reply], None]
+"""What takes the answer to a request."""
 
 
 class Direct(Protocol):
@@ -30,8 +35,11 @@ class Direct(Protocol):
         """
         ...
 
-    async def answer(self, admitted: Any, body: bytes) -> Reply:
-        """The answer, once the whole body is there. Raises nothing."""
+    def answer(self, admitted: Any, body: bytes, respond: Respond) -> Coroutine[Any, Any, None] | None:
+        """Once the whole body is there: call `respond` now or later. Raises nothing.
+
+        What is returned, if anything, has to be run as a task for that to happen.
+        """
         ...
 
     def abandon(self, admitted: Any) -> None:
@@ -71,6 +79,10 @@ class Connection(Protocol):
     flow: FlowControl
     server_state: ServerState
 
+    def keep_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run it, and let nobody collect it meanwhile."""
+        ...
+
     def on_response_complete(self) -> None:
         """The answer has been handed to the transport."""
         ...
@@ -85,11 +97,26 @@ def offer(direct: Direct, parser: Any, url: bytes, headers: Headers) -> DirectCy
     return None if admitted is None else DirectCycle(admitted)
 
 
-async def give_answer(direct: Direct, cycle: DirectCycle, connection: Connection) -> None:
+def give_answer(direct: Direct, cycle: DirectCycle, connection: Connection) -> None:
     """Answer a request that has come whole."""
-    reply = await direct.answer(cycle.admitted, cycle.body())
+    rest = direct.answer(cycle.admitted, cycle.body(), partial(_respond, cycle, connection))
+    if rest is not None:
+        connection.keep_task(rest)
+
+
+def _respond(cycle: DirectCycle, connection: Connection, reply: Reply) -> None:
     if connection.flow.write_paused and not cycle.disconnected:
-        await connection.flow.drain()
+        connection.keep_task(_respond_when_drained(cycle, connection, reply))
+    else:
+        _write(cycle, connection, reply)
+
+
+async def _respond_when_drained(cycle: DirectCycle, connection: Connection, reply: Reply) -> None:
+    await connection.flow.drain()
+    _write(cycle, connection, reply)
+
+
+def _write(cycle: DirectCycle, connection: Connection, reply: Reply) -> None:
     cycle.response_complete = True
     if cycle.disconnected:
         return

@@ -7,6 +7,7 @@ receipt deadline, each head a size, and what is not HTTP gets a 400 that cannot 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from enum import Enum
 from math import inf
 from typing import Any
@@ -250,9 +251,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self.deadline = inf
             self.guard.receiving.pop(self, None)
             if self.direct is not None and type(self.running) is DirectCycle:
-                task = self.loop.create_task(give_answer(self.direct, self.running, self))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
+                give_answer(self.direct, self.running, self)
+
+    def keep_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """See `relay.web.direct.Connection`."""
+        task = self.loop.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _goes_directly(self) -> bool:
         """Whether the request whose head is complete is one for `direct`."""

@@ -115,6 +115,7 @@ async def test_only_so_many_shapes_of_a_kind_are_kept(stage: Stage) -> None:
         await stage.accept(webhook, {"response_url": f"{URL}{number}", f"name-{number}": 1})
     assert len(await kept(stage, webhook)) == captures.MOST["notification"]
     other = await stage.another()
+    other.fetching.scheduler.paused = True
     await other.accept(webhook, {"response_url": URL, "another process": 1})
     assert len(await kept(other, webhook)) == captures.MOST["notification"]
     assert sum(captures.MOST.values()) <= 20

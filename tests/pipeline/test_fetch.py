@@ -410,8 +410,8 @@ async def test_a_body_that_nobody_came_to_own_is_collected(stage: Stage) -> None
 
 async def test_a_cancelled_fetch_keeps_nothing(stage: Stage) -> None:
     webhook = await stage.add_webhook()
-    await stage.accept(webhook, THIN)
     stage.provider.answering = stage.never
+    await stage.accept(webhook, THIN)
     await stage.database.quiet()
     assert await stage.fetching.crew.drain(0) != []
     assert (await stage.the_job()).attempts == 0

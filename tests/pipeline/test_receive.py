@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -207,15 +208,25 @@ async def test_nothing_is_taken_while_nothing_may_be(sqlite_stage: Stage) -> Non
     assert await sqlite_stage.receive(webhook, THIN) == TurnedAway(503, 5)
 
 
-async def test_what_cannot_be_made_durable_is_no_answer(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("body", [THIN, {**THIN, "text": "x" * 700_000}], ids=["short", "long"])
+async def test_what_cannot_be_made_durable_is_no_answer(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch, at_once: bool, body: dict[str, str]
+) -> None:
     webhook = await sqlite_stage.add_webhook()
 
     async def submit(*_: object) -> object:
         raise StoreUnavailable("no disk")
 
+    def post(_operation: object, _item: object, then: Any) -> None:
+        if at_once:
+            raise StoreUnavailable("no disk")
+        asyncio.get_running_loop().call_soon(then, None, StoreUnavailable("no disk"))
+
     monkeypatch.setattr(sqlite_stage.database, "submit", submit)
+    monkeypatch.setattr(sqlite_stage.database, "post", post)
     with pytest.raises(StoreUnavailable):
-        await sqlite_stage.receive(webhook, THIN)
+        await sqlite_stage.receive(webhook, body)
     assert sqlite_stage.fetching.crew.slots.taken == 0, "the reserved slot is free again"
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import StaticPool
 
 from relay.errors import Conflict, StoreFull, StoreUnavailable
+from relay.store import writer as writer_module
 from relay.store.database import Database
-from relay.store.writer import BATCH_ITEMS, Operation, Writer
+from relay.store.writer import BATCH_ITEMS, EAGER_ITEMS, Operation, Writer
 from tests.support.numbers import make_numbers, numbers, put_number, put_numbers
 
 T = TypeVar("T")
@@ -71,6 +72,37 @@ async def test_a_caller_is_answered_only_after_commit(gated: Gated) -> None:
     assert await written == 1
     assert await submitted == 20
     await writer.close()
+    gated.close()
+
+
+async def test_who_has_no_task_is_told_after_commit_or_of_the_error(gated: Gated) -> None:
+    writer, told = Writer(gated), list[tuple[object, Exception | None]]()
+    gated.may_commit.clear()
+    writer.post(PUT, 1, lambda outcome, error: told.append((outcome, error)))
+    await _turns()
+    assert told == []
+    gated.may_commit.set()
+    await writer.submit(PUT, 2)
+    assert told == [(10, None)]
+    gated.failure = StoreUnavailable("away")
+    writer.post(PUT, 3, lambda outcome, error: told.append((outcome, error)))
+    await writer.close()
+    assert told[1:] == [(None, gated.failure)]
+    with pytest.raises(StoreUnavailable):
+        writer.post(PUT, 4, lambda outcome, error: told.append((outcome, error)))
+    gated.close()
+
+
+async def test_a_batch_that_is_worth_it_waits_for_no_interval(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "INTERVAL_SECONDS", 60.0)
+    writer = Writer(gated)
+    await writer.submit(PUT, 0)
+    await asyncio.gather(*(writer.submit(PUT, number) for number in range(1, EAGER_ITEMS + 1)))
+    lone = asyncio.ensure_future(writer.submit(PUT, 100))
+    await _turns()
+    assert not lone.done(), "the last batch began a moment ago: a single one waits for company"
+    await writer.close()
+    assert await lone == 1000, "nobody waits when the store is closed"
     gated.close()
 
 

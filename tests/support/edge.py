@@ -12,7 +12,7 @@ from typing import Any
 from relay.clock import Instant, SystemClock
 from relay.model import Webhook, WebhookStatus
 from relay.pipeline.prepare import Inbound
-from relay.pipeline.receive import Admitted, Answer, TurnedAway
+from relay.pipeline.receive import Admitted, Answer, Then, TurnedAway
 from relay.web.callback import CallbackEndpoint
 from relay.web.connections import ConnectionLimits
 from relay.web.server import Server, Site
@@ -68,6 +68,7 @@ class FakeReceiver:
     received: list[Inbound] = field(default_factory=list)
     admitted: int = 0
     methods: tuple[str, ...] = ("POST",)
+    soon: bool = True  # it needs no task for what can be stored at once
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_received(self, count: int = 1) -> None:
@@ -95,6 +96,13 @@ class FakeReceiver:
         self.admitted += 1
         return Admitted(webhook(), None)
 
+    def receive_soon(self, admitted: Admitted, inbound: Inbound, then: Then) -> bool:
+        if not self.soon:
+            return False
+        kept = asyncio.ensure_future(self.receive(admitted, inbound))
+        kept.add_done_callback(lambda done: then(None if done.exception() else done.result(), _error_of(done)))
+        return True
+
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
         self.received.append(inbound)
         self._arrived.set()
@@ -103,6 +111,11 @@ class FakeReceiver:
         if self.error is not None:
             raise self.error
         return self.answer
+
+
+def _error_of(done: asyncio.Future[Answer]) -> Exception | None:
+    error = done.exception()
+    return error if isinstance(error, Exception) else None
 
 
 def accepted() -> Answer:
@@ -180,9 +193,9 @@ async def drip(client: Client, data: bytes, every: float = 0.05) -> None:
 class Edge:
     """Starts servers for one test and closes them, and its clients, afterwards."""
 
-    def __init__(self, *, direct: bool = True) -> None:
+    def __init__(self, *, direct: bool = True, soon: bool = True) -> None:
         self._direct = direct  # as in the product; without it every request goes through ASGI
-        self.receiver = FakeReceiver()
+        self.receiver = FakeReceiver(soon=soon)
         self._servers: list[Server] = []
         self._clients: list[Client] = []
 

@@ -41,16 +41,34 @@ class CountedDatabase(Database):
     async def submit_patiently(self, operation: Operation[I, O], item: I) -> O:
         return await self._counted(self._real.submit_patiently(operation, item))
 
+    def post(self, operation: Operation[I, O], item: I, then: Callable[[O | None, Exception | None], None]) -> None:
+        def counted(outcome: O | None, error: Exception | None) -> None:
+            self._ended()
+            then(outcome, error)
+
+        self._began()
+        try:
+            self._real.post(operation, item, counted)
+        except BaseException:
+            self._ended()
+            raise
+
     async def _counted(self, asking: Awaitable[T]) -> T:
-        self.asked += 1
-        self._under_way += 1
-        self._idle.clear()
+        self._began()
         try:
             return await asking
         finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+            self._ended()
+
+    def _began(self) -> None:
+        self.asked += 1
+        self._under_way += 1
+        self._idle.clear()
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
 
     async def quiet(self) -> None:
         """Return when nothing has asked for anything for some turns of the loop: everything waits for time."""

@@ -22,12 +22,12 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.new_event_loop}
 
 
-@pytest.fixture(params=["direct", "asgi"])
+@pytest.fixture(params=["direct", "direct-later", "asgi"])
 async def edge(request: pytest.FixtureRequest) -> AsyncIterator[Edge]:
     """Callback endpoints on real sockets; everything that was started is stopped again.
 
-    Both ways to the endpoint have to behave alike: past ASGI, and through it.
+    All ways to the endpoint have to behave alike: past ASGI, with a task or without one, and through it.
     """
-    made = Edge(direct=request.param == "direct")
+    made = Edge(direct=request.param != "asgi", soon=request.param == "direct")
     yield made
     await made.close()
