@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ import asyncpg
 import psutil
 import pytest
 
+from tests.support import ports
 from tests.support.clock import START, FakeClock
+from tests.support.ports import SYSTEM_RANGE, free_port, outside
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
 
 TOP = Path(__file__).parents[1]
@@ -129,3 +132,27 @@ def test_setting_the_wall_clock_leaves_the_monotonic_one(clock: FakeClock) -> No
 
 def test_chance_repeats_itself_from_its_seed() -> None:
     assert [FakeClock(seed=7).random() for _ in range(2)] == [FakeClock(seed=7).random() for _ in range(2)]
+
+
+def test_two_processes_are_never_given_the_same_port() -> None:
+    draw = "from tests.support.ports import free_port; print(*(free_port() for _ in range(50)))"
+    drawing = [subprocess.Popen([sys.executable, "-c", draw], cwd=TOP, stdout=subprocess.PIPE) for _ in range(2)]
+    drawn = [int(port) for process in drawing for port in process.communicate()[0].split()]
+    assert len(drawn) == len(set(drawn)) == 100
+    low, high = map(int, SYSTEM_RANGE.read_text().split())
+    assert all(not low <= port <= high for port in drawn) or len(outside(low, high)) > 55_000
+
+
+def test_a_port_on_which_somebody_listens_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(ports, "_range", lambda: range(port, port + 2))
+        assert {free_port(), free_port()} == {port + 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(32768, 60999, range(10_000, 32_768)), (1024, 32767, range(32_768, 65_536)), (1024, 65535, range(10_000, 65_536))],
+)
+def test_ports_are_handed_out_where_the_system_chooses_none(first: int, last: int, expected: range) -> None:
+    assert outside(first, last) == expected

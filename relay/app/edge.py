@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -24,8 +25,14 @@ PAYLOAD_URL_SECONDS: Final = 7 * 86_400.0
 Components = Callable[[], Awaitable[Mapping[str, str | bool]]]
 
 
-def sites(settings: Settings, services: Services, receiver: Receiver, components: Components) -> list[Site]:
-    """The applications and where they listen."""
+def sites(
+    settings: Settings,
+    services: Services,
+    receiver: Receiver,
+    components: Components,
+    bound: socket.socket | None = None,
+) -> list[Site]:
+    """The applications and where they listen. `bound` is a socket that has the (public) port already."""
     limits = ConnectionLimits(
         max_connections=connections_allowed(settings.max_connections),
         request_seconds=settings.request_timeout_seconds,
@@ -40,10 +47,10 @@ def sites(settings: Settings, services: Services, receiver: Receiver, components
     management = build_management_app(services, [*health, metrics_route(CollectorRegistry())])
     if settings.management_port is None:
         both = Split(callback, management)
-        return [Site(app=both, direct=callback, host=settings.host, port=settings.port, limits=limits)]
+        return [Site(app=both, direct=callback, host=settings.host, port=settings.port, bound=bound, limits=limits)]
     public = public_app(callback, [*health])
     return [
-        Site(app=public, direct=callback, host=settings.host, port=settings.port, limits=limits),
+        Site(app=public, direct=callback, host=settings.host, port=settings.port, bound=bound, limits=limits),
         Site(app=management, host=settings.host, port=settings.management_port, limits=limits),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from typing import Final
 
@@ -52,12 +53,22 @@ DISK_SECONDS: Final = 2.0
 
 
 class Relay:
-    """A relay in this process: serving, working, or both. `start` it once, then `stop` it."""
+    """A relay in this process: serving, working, or both. `start` it once, then `stop` it.
+
+    `bound` is a socket that has the settings' port already; it is closed with the rest.
+    """
 
     def __init__(
-        self, settings: Settings, *, serves: bool = True, works: bool = True, clock: Clock | None = None
+        self,
+        settings: Settings,
+        *,
+        serves: bool = True,
+        works: bool = True,
+        clock: Clock | None = None,
+        bound: socket.socket | None = None,
     ) -> None:
         self.settings = settings
+        self._bound = bound
         self.clock: Clock = clock or SystemClock()
         self.failed = asyncio.Event()  # set when the database file could not be synced: stop and start again
         self._serves = serves
@@ -189,7 +200,7 @@ class Relay:
             await self.disk.run_once()
             watch(Duty("disk", self.disk.run_once, DISK_SECONDS))
         if self._serves:
-            listening = edge.sites(self.settings, self.services(), self.receiver, self.components)
+            listening = edge.sites(self.settings, self.services(), self.receiver, self.components, self._bound)
             self.server = Server(listening, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
             await self.server.start()
 

@@ -59,7 +59,10 @@ class Look:
     color: bool
 
 
-async def run_demo(make_relay: Callable[[Settings], Runnable], look: Look, *, clock: Clock, stay: bool = True) -> None:
+MakeRelay = Callable[[Settings, socket.socket], Runnable]  # the socket has the settings' port and listens
+
+
+async def run_demo(make_relay: MakeRelay, look: Look, *, clock: Clock, stay: bool = True) -> None:
     """Play the round trip, print it, then (with `stay`) show what arrives until cancelled. Raises DemoFailed."""
     timeline = Timeline(look.out, color=look.color)
     async with _stage(make_relay, clock) as cast:
@@ -77,20 +80,20 @@ async def run_demo(make_relay: Callable[[Settings], Runnable], look: Look, *, cl
 
 
 @contextlib.asynccontextmanager
-async def _stage(make_relay: Callable[[Settings], Runnable], clock: Clock) -> AsyncIterator[Cast]:
+async def _stage(make_relay: MakeRelay, clock: Clock) -> AsyncIterator[Cast]:
     knobs = Knobs(work_seconds=PROVIDER_WORKS_SECONDS, pending_answers=1)
     password, admin_key = Secret(secrets.token_hex(8)), Secret(f"rk_{secrets.token_urlsafe(32)}")
     with tempfile.TemporaryDirectory(prefix="relay-demo-", ignore_cleanup_errors=True) as directory:
         async with NetNut(password=password, knobs=knobs, clock=clock) as netnut, Sink(clock=clock) as sink:
-            settings = demo_settings(Path(directory), admin_key, netnut.port, sink.port)
-            async with _running(make_relay(settings)), aiohttp.ClientSession() as session:
+            bound = listening_socket()
+            settings = demo_settings(Path(directory), admin_key, bound.getsockname()[1], netnut.port, sink.port)
+            async with _running(make_relay(settings, bound)), aiohttp.ClientSession() as session:
                 api = Api(session, settings.public_url, admin_key, clock)
                 yield Cast(netnut, sink, api, session, settings.public_url, admin_key)
 
 
-def demo_settings(directory: Path, admin_key: Secret, provider_port: int, subscriber_port: int) -> Settings:
+def demo_settings(directory: Path, admin_key: Secret, port: int, provider_port: int, subscriber_port: int) -> Settings:
     """Settings of a relay for one demo; the environment and `relay.toml` have no say in it."""
-    port = _free_port()
     return Settings.model_validate(
         {
             "data_dir": directory,
@@ -117,18 +120,15 @@ async def _running(relay: Runnable) -> AsyncIterator[None]:
                 await relay.stop()
 
 
-def _free_port() -> int:
-    """The port that the documentation speaks of, or any other where it is taken."""
+def listening_socket() -> socket.socket:
+    """On the port that the documentation speaks of, or any other where it is taken. It listens, so it has the port."""
     for wanted in (FAVOURITE_PORT, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
-            port: int = probe.getsockname()[1]
-            return port
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", wanted))
     raise DemoFailed("no port of 127.0.0.1 is free")
 
 
-async def _until_interrupted(make_relay: Callable[[Settings], Runnable], look: Look) -> int:
+async def _until_interrupted(make_relay: MakeRelay, look: Look) -> int:
     this = asyncio.current_task()
     assert this is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -147,10 +147,13 @@ def main() -> int:
     """Run the demo in this terminal until Ctrl-C; the exit code."""
     from relay.app import Relay
 
+    def make_relay(settings: Settings, bound: socket.socket) -> Runnable:
+        return Relay(settings, bound=bound)
+
     # The timeline tells what happens; the log would tell it again between its lines.
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     with asyncio.Runner() as runner:
-        return runner.run(_until_interrupted(Relay, Look(sys.stdout, color=sys.stdout.isatty())))
+        return runner.run(_until_interrupted(make_relay, Look(sys.stdout, color=sys.stdout.isatty())))

@@ -12,7 +12,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from relay.store.migrate import alembic_config, steps, upgrade
-from tests.crash.rig import free_port
+from tests.support.ports import free_port
 
 # What is heavy, and when it is needed.
 HEAVY: Final = {

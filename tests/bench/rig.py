@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import orjson
 import psutil
 
 from tests.bench import floors, wire
+from tests.support.ports import free_port
 
 STOP_SECONDS: Final = 15.0
 ADMIN_KEY: Final = "bench-admin-key-of-more-than-32-characters"
@@ -216,14 +216,6 @@ def _wait_until_ready(waited: Relay) -> None:
             return
         time.sleep(0.05)
     raise RigError(f"relay serve is not ready after 30 s: {waited.said()}")
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def delivered(subscriber: Running, paths: Sequence[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,14 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.support.ports import free_port
 
 KEYS = {"RELAY_SECRET_KEYS": "s" * 40, "RELAY_ADMIN_KEY": "a" * 40}
-
-
-def _free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
 
 
 @contextmanager
@@ -43,7 +37,7 @@ def _serving() -> Iterator[subprocess.Popen[str]]:
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A data directory and a port of this test's own."""
     monkeypatch.setenv("RELAY_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("RELAY_PORT", _free_port())
+    monkeypatch.setenv("RELAY_PORT", str(free_port()))
 
 
 def test_a_fresh_directory_serves_and_is_managed_without_any_setting(run: Run) -> None:
@@ -68,7 +62,7 @@ def test_a_second_relay_on_the_same_file_is_refused() -> None:
             capture_output=True,
             text=True,
             timeout=30,
-            env={**os.environ, "RELAY_PORT": _free_port()},
+            env={**os.environ, "RELAY_PORT": str(free_port())},
         )
     assert second.returncode == 1
     assert "another" in second.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -145,14 +144,6 @@ def wait_until(condition: Callable[[], Any], seconds: float, otherwise: str, *, 
         if time.monotonic() > until:
             raise CrashError(f"{otherwise} after {seconds:.0f} s")
         time.sleep(every)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Api:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.crash import rig
 from tests.crash.audit import Findings, audit, drain, read_contents
 from tests.crash.rig import Program
 from tests.crash.world import World, describe
+from tests.support.ports import free_port
 
 FAIR: Final = 0.25  # of two workers, neither does less than this part of the work
 INFO: Final = {"RELAY_LOG_LEVEL": "info"}  # the log says who did what
@@ -48,7 +48,7 @@ def start_workers(world: World, names: Sequence[str] = ("a", "b"), without: Sequ
 
 def start_servers(world: World, count: int) -> tuple[list[Program], list[int]]:
     """`relay serve --no-worker` processes, ready, and their ports."""
-    ports = [world.port, *(rig.free_port() for _ in range(count - 1))]
+    ports = [world.port, *(free_port() for _ in range(count - 1))]
     servers = [world.relay(f"serve-{port}", "serve", "--no-worker", port=port) for port in ports]
     for server in servers:
         server.await_ready()

@@ -18,6 +18,7 @@ from tests.crash import rig
 from tests.crash.load import Ack, Plan, read_acks
 from tests.crash.rig import Api, Program, environment, module, relay_command
 from tests.crash.stage import Received
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 
 Kind = Literal["sqlite", "postgres"]
@@ -38,7 +39,7 @@ class World(contextlib.AbstractContextManager["World"]):
     ) -> None:
         self.kind = kind
         self.home = Path(tempfile.mkdtemp(prefix="relay-crash-"))
-        self.port = rig.free_port()
+        self.port = free_port()
         self.data = data or self.home / "data"
         self.acks_file = self.home / "acks"
         self.sink_log = self.home / "received"

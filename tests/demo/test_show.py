@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.demo.show import demo_settings
+from relay.demo.show import demo_settings, listening_socket
 from relay.model import Secret
 
 COMMAND = [sys.executable, "-m", "relay", "demo"]
@@ -142,8 +142,13 @@ def test_it_plays_although_its_favourite_port_is_taken_and_settings_for_another_
             demo.interrupt()
 
 
+def test_two_that_start_at_once_have_a_port_each() -> None:
+    with listening_socket() as first, listening_socket() as second:
+        assert first.getsockname() != second.getsockname()
+
+
 def test_only_the_two_stand_ins_may_be_called(tmp_path: Path) -> None:
-    settings = demo_settings(tmp_path, Secret("k" * 40), 1111, 2222)
+    settings = demo_settings(tmp_path, Secret("k" * 40), 8000, 1111, 2222)
     assert settings.provider_egress_allow == ("127.0.0.1/32:1111",)
     assert settings.egress_allow == ("127.0.0.1/32:2222",)
     assert settings.data_dir == tmp_path

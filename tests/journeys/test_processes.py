@@ -11,8 +11,9 @@ import pytest
 import relay.app.relay
 from relay.demo.netnut import NetNut
 from relay.model import Secret
-from tests.crash.rig import free_port, relay_command
+from tests.crash.rig import relay_command
 from tests.support.journey import World, process_environment, processes, running, settings_of, stand_ins
+from tests.support.ports import free_port
 
 WORK = 12
 

@@ -24,8 +24,9 @@ import pytest
 
 from relay.providers.loader import load_profiles
 from relay.settings import describe
-from tests.crash.rig import Program, ended, free_port
+from tests.crash.rig import Program, ended
 from tests.support.journey import LOOPBACK, PASSWORD, Caller, stand_ins
+from tests.support.ports import free_port
 
 TOP: Final = Path(__file__).parents[2]
 README: Final = (TOP / "README.md").read_text("utf-8")

@@ -12,9 +12,10 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from tests.crash.rig import Program, ended, free_port
+from tests.crash.rig import Program, ended
 from tests.journeys.test_readme import COMMAND_SECONDS, Shell, reader, replaced, texts
 from tests.support.journey import LOOPBACK, Caller
+from tests.support.ports import free_port
 
 API_KEY: Final = "acme-key"
 SECRET: Final = "acme-signing-secret"

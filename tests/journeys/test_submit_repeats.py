@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from relay.demo.knobs import Knobs
-from tests.crash.rig import free_port
 from tests.support.journey import Told, World, process_environment, processes, stand_ins
+from tests.support.ports import free_port
 from tests.support.raw_provider import Heard, RawProvider, answer
 from tests.support.through import Through, through
 

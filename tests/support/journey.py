@@ -26,7 +26,8 @@ from relay.demo.netnut import NetNut
 from relay.demo.sink import Sink
 from relay.model import Secret
 from relay.settings import Settings
-from tests.crash.rig import Program, ended, free_port
+from tests.crash.rig import Program, ended
+from tests.support.ports import free_port
 
 ADMIN_KEY: Final = "journey-admin-key-of-more-than-32-characters"
 SECRET_KEY: Final = "journey-secret-key-of-more-than-32-characters"

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import psutil
 
+from tests.support.ports import free_port
 from tests.support.postgres_binaries import find_binaries, identity, runnable
 
 __all__ = ["ExistingPostgres", "PostgresMissing", "PostgresServer", "find_binaries", "in_thread"]
@@ -108,7 +108,7 @@ class PostgresServer(ExistingPostgres):
     """
 
     def __init__(self, *, fsync: bool = False) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         super().__init__(f"postgresql://relay@127.0.0.1:{self.port}/postgres")
         self._fsync = fsync
         self._home = Path()
@@ -281,10 +281,3 @@ def _sweep() -> None:
         owner = path.name.removeprefix(PREFIX).split("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,10 +18,11 @@ import orjson
 from relay.demo.netnut import NetNut
 from relay.demo.sink import Sink
 from relay.model import Secret
-from tests.crash.rig import Program, ended, free_port, module
+from tests.crash.rig import Program, ended, module
 from tests.support.journey import Caller, Told, World, process_environment
 from tests.support.needles import Needles
 from tests.support.outbound import RawServer, Reader, Writer, response
+from tests.support.ports import free_port
 
 ON_PURPOSE: Final = ("callback_url", "secret", "key")  # what the API shows to whom it may, by contract
 NAMES: Final = ("username", "password", "wrong password", "api key", "knock", "header value", "admin key", "secret key")

@@ -18,11 +18,11 @@ from starlette.routing import Route
 from relay.web.metadata_header import metadata_of
 from relay.web.problems import Problem, ProblemMiddleware, handle
 from relay.web.submit import PATH, SubmitEndpoint
-from tests.crash.rig import free_port
 from tests.support.clock import FakeClock
 from tests.support.journey import ADMIN_KEY, running, settings_of
 from tests.support.management import ADMIN_KEY as KEY
 from tests.support.management import Management, client_of
+from tests.support.ports import free_port
 
 
 @pytest.fixture
