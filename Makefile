@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS := 2
 
+# Programs are started a hundred times, and without their compiled files each would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test types suite proofs bench crash powercut zombie constraints clean
 
