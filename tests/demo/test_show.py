@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 
 from relay.demo.show import demo_settings, listening_socket
 from relay.model import Secret
+from tests.support.stopwatch import own_seconds_to_end
 
 COMMAND = [sys.executable, "-m", "relay", "demo"]
 PATIENCE_SECONDS = 40
@@ -50,10 +50,8 @@ class Demo:
 
     def interrupt(self) -> float:
         """Press Ctrl-C; how many seconds the end takes."""
-        started = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(PATIENCE_SECONDS)
-        return time.monotonic() - started
+        return own_seconds_to_end(self.process, PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
