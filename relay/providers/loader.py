@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -29,17 +30,25 @@ def load_profiles(extra_dir: Path | None) -> Mapping[str, Profile]:
 
     Raises ProfileError; also when a user's file has the name of another profile, so that none is shadowed silently.
     """
-    files: list[Traversable] = sorted(_toml_files(resources.files(__package__)), key=lambda file: file.name)
-    if extra_dir is not None and extra_dir.is_dir():
-        files += sorted(_toml_files(extra_dir), key=lambda file: file.name)
     profiles: dict[str, Profile] = {}
     sources: dict[str, str] = {}
-    for file in files:
-        profile = parse_profile(_read(file), str(file))
+    own = _parsed_files(extra_dir) if extra_dir is not None and extra_dir.is_dir() else ()
+    for profile, source in (*_shipped(), *own):
         if profile.name in profiles:
-            raise ProfileError(f"{file}: name: {profile.name!r} is already the name of {sources[profile.name]}")
-        profiles[profile.name], sources[profile.name] = profile, str(file)
+            raise ProfileError(f"{source}: name: {profile.name!r} is already the name of {sources[profile.name]}")
+        profiles[profile.name], sources[profile.name] = profile, source
     return MappingProxyType(profiles)
+
+
+@cache
+def _shipped() -> tuple[tuple[Profile, str], ...]:
+    """The profiles that come with Relay, which do not change while it runs."""
+    return tuple(_parsed_files(resources.files(__package__)))
+
+
+def _parsed_files(directory: Traversable) -> Iterator[tuple[Profile, str]]:
+    for file in sorted(_toml_files(directory), key=lambda file: file.name):
+        yield parse_profile(_read(file), str(file)), str(file)
 
 
 def check_file(path: Path) -> list[str]:
