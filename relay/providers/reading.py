@@ -64,7 +64,7 @@ class Verdict:
     `not_found` is a 404, which may also mean "not yet"; `gone` is unmistakable. `elsewhere` = completed, and what `hop`
     leads to is the payload. `reason` says why a 2xx answer is pending or a verdict is not the plain meaning of the
     HTTP status: `http_status`, `not_json`, `status`, `unknown_status` (worth a warning), `marker`, `no_marker`,
-    `removed`, `error`, `hop`, `no_url`, `no_content`, `stale_url`.
+    `removed`, `error`, `hop`, `no_url`, `no_content`, `stale_url`, `incomplete` (called completed, does not look it).
     """
 
     kind: VerdictKind
@@ -199,6 +199,8 @@ def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], 
     next_page = message.url(fetch.next_page) if kind == "completed" and fetch.next_page else None
     if kind == "completed" and next_page is None and message.has(fetch.next_page, "any"):
         kind, reason = "pending", "no_url"  # there is more, and we cannot tell where
+    if kind == "completed" and next_page is None and fetch.complete_when and not message.holds_one(fetch.complete_when):
+        kind, reason = "pending", "incomplete"
     provider_status = message.word(fetch.status)
     finished = kind in ("completed", "elsewhere")
     return Verdict(
@@ -252,7 +254,8 @@ def _follow(fetch: Fetch, message: Message, reason: str) -> tuple[VerdictKind, s
 def _kind_of_body(fetch: Fetch, message: Message) -> tuple[VerdictKind, str]:
     provider_status = message.word(fetch.status)
     status = None if provider_status is None else fetch.job_status(provider_status)
-    if message.has(fetch.gone_present, "any") and status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+    removed = message.has(fetch.gone_present, "any") or message.holds_one(fetch.gone_when)
+    if removed and status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return "gone", "removed"
     done = message.has(fetch.done_present, fetch.done_type)
     if done and fetch.marker_first:

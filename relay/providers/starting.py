@@ -62,6 +62,9 @@ kind = "template"               # or "url": the notification or the submit answe
 template = "/v1/jobs/{{job_id}}"
 status = ["status"]
 # done_present = ["output"]     # what a finished answer must have besides, or instead of a status
+# complete_when = ["data", "total = 0"]  # a completed answer is believed if one holds: something is there, or a word is
+# complete_within_seconds = 600  # after this long it is taken all the same
+# gone_when = ["url = http://deleted"]  # what a finished answer says when its result was deleted
 # pending_http = [202, 404, 425]  # codes that mean "not yet"
 # gone_http = [410]             # codes that mean "no longer there"
 # job_id = ["id"]

@@ -59,11 +59,6 @@ ABSENT: Final = [
     for situation, reason in zip(COLUMNS, row, strict=True)
     if reason != YES
 ]
-# Cells that are in the table and fail: why. One that is mended has to leave this list.
-BROKEN: Final = {
-    ("firecrawl", "callback before readable"): "`completed` with no documents yet is taken for the result",
-    ("assemblyai", "expired"): "a deleted transcript stays `completed`, and its redacted text is taken for the result",
-}
 TIMES_FASTER: Final = 10  # on SQLite; PostgreSQL has a clock of its own
 FOREIGN: Final = "https://elsewhere.example/results/1"
 
@@ -105,8 +100,6 @@ async def test_every_situation_of_a_provider_ends_as_it_should(
         async with running(settings, clock):
             cells = {name: cell for name, cell in SITUATIONS.items() if row[name] == YES}
             wrong = await played(play, cells | {"restart in between": restart.after})
-    for situation in [situation for name, situation in BROKEN if name == provider]:
-        assert wrong.pop(situation, None), f"{provider} x {situation} is mended: take it out of BROKEN"
     assert not wrong, "\n".join(f"{provider} x {situation}: {what}" for situation, what in wrong.items())
 
 
@@ -115,7 +108,6 @@ def test_the_table_has_every_cell() -> None:
     assert len(COLUMNS) == len(set(COLUMNS)) == 12
     assert {len(row) for row in TABLE.values()} == {12}
     assert {cell for row in TABLE.values() for cell in row} == {YES, *REASONS}
-    assert all(TABLE[provider][COLUMNS.index(situation)] == YES for provider, situation in BROKEN)
 
 
 @pytest.mark.parametrize(("provider", "situation", "reason"), ABSENT)

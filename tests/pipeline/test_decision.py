@@ -226,3 +226,30 @@ def test_an_inline_payload_is_what_it_says_or_completed() -> None:
     failed = conclude_inline(Notice(inline=True, status=JobStatus.FAILED, error="no"))
     assert (failed.status, failed.error) == (JobStatus.FAILED, "no")
     assert conclude_inline(Notice(inline=True, status=JobStatus.WAITING)).status is JobStatus.COMPLETED
+
+
+CRAWLS: Binding = bind(a_webhook(provider="firecrawl", credentials={}), load_profiles(None)["firecrawl"])
+EMPTY = Verdict(kind="pending", reason="incomplete", provider_status="completed")
+
+
+def crawl(at: float, verdict: Verdict = EMPTY, **job: Any) -> Any:
+    return decide(a_job(**job), CRAWLS, Reading(verdict), after(NOW, at), 0.5)
+
+
+def test_completed_that_does_not_look_it_is_asked_again_and_in_the_end_taken_as_it_is() -> None:
+    again = crawl(599)
+    assert isinstance(again, Postponed)
+    assert (again.last_error, again.provider_status) == ("pending: incomplete", "completed")
+    taken = crawl(600)
+    assert isinstance(taken, Conclusion)
+    assert (taken.status, taken.error, taken.with_payload) == (JobStatus.COMPLETED, None, True)
+
+
+def test_the_time_that_it_has_runs_from_the_later_of_completion_and_notification_or_ends_before_the_deadline() -> None:
+    assert isinstance(crawl(600, replace(EMPTY, completed_at=after(NOW, 60))), Postponed)
+    assert isinstance(crawl(600, replace(EMPTY, completed_at=NOW), notified_at=None), Conclusion)
+    deadline = after(NOW, 3600)
+    assert isinstance(crawl(2999, notified_at=None, deadline=deadline), Postponed)
+    assert isinstance(crawl(3000, notified_at=None, deadline=deadline), Conclusion)
+    asked = crawl(2999, notified_at=None, deadline=deadline)
+    assert asked.deadline == deadline, "it is not running any more, so its result is not kept longer than was known"

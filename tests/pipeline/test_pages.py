@@ -77,6 +77,17 @@ async def test_a_single_page_stays_as_it_is(stage: Stage) -> None:
     assert await stage.payload(await stage.result(job.id)) == pages_of(1)(FIRST).body
 
 
+async def test_the_last_page_may_be_empty_and_a_first_one_that_is_waits_for_its_documents(sqlite_stage: Stage) -> None:
+    stage, empty, whole = sqlite_stage, page(0, None, data=[], total=2), pages_of(2)
+    documents: dict[int, Page] = {0: empty, 1: empty}
+    job = await crawled(stage, lambda url: documents[numbered(url)])
+    assert (job.status, job.result_id, job.last_error) == ("fetching", None, "pending: incomplete")
+    documents[0] = whole(FIRST)
+    await stage.elapse(5)
+    await stage.work_until_idle()
+    assert await stage.payload(await stage.result(job.id)) == join_pages([whole(FIRST).body, empty.body])
+
+
 async def test_large_pages_are_moved_piece_by_piece_and_a_byte_order_mark_is_left_out(stage: Stage) -> None:
     answer = pages_of(3, padding="x" * 700_000)
     marked = [Page(200, b"\xef\xbb\xbf" + answer(f"{FIRST}?skip={number}").body) for number in range(3)]

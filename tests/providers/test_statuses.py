@@ -20,7 +20,7 @@ AROUND: dict[str, Any] = {
     "runpod": lambda word: {"id": "j", "status": word, "output": {}},
     "assemblyai": lambda word: {"id": "t", "status": word, "error": "why"},
     "oxylabs": lambda word: {"id": "7", "status": word},
-    "firecrawl": lambda word: {"success": True, "status": word, "data": []},
+    "firecrawl": lambda word: {"success": True, "status": word, "data": [{"markdown": "x"}]},
     "apify": lambda word: {"data": {"id": "r", "status": word}},
     "reducto": lambda word: {"job_id": "j", "status": word, "reason": None},
     "brightdata": lambda word: {"snapshot_id": "s", "status": word},
