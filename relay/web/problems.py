@@ -21,6 +21,8 @@ from relay.model import new_id
 
 REQUEST_ID: Final = "x-request-id"
 CONTENT_TYPE: Final = "application/problem+json"
+SUBMIT: Final = "/submit/"
+OUR_ERROR: Final = "relay_error"  # the type by which a provider's client tells Relay's words from the provider's
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ def conflict(code: str, detail: str) -> Problem:
     return Problem(409, code, detail)
 
 
-def respond(problem: Problem, request_id: str) -> Response:
-    """The problem as a response."""
+def respond(problem: Problem, request_id: str, path: str = "") -> Response:
+    """The problem as a response; to a provider's client also in the form in which those show errors."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": http.HTTPStatus(problem.status).phrase,
@@ -76,6 +78,8 @@ def respond(problem: Problem, request_id: str) -> Response:
     }
     if problem.errors:
         content["errors"] = [wrong.to_json() for wrong in problem.errors]
+    if path.startswith(SUBMIT):
+        content["error"] = {"message": problem.detail, "type": OUR_ERROR, "code": problem.code}
     return Response(orjson.dumps(content), problem.status, dict(problem.headers), CONTENT_TYPE)
 
 
@@ -136,7 +140,7 @@ class ProblemMiddleware:
                 problem = Problem(500, "internal_error", "Something went wrong inside Relay. Its log says what.")
             if started:
                 raise
-            await respond(problem, request_id)(scope, receive, send_with_id)
+            await respond(problem, request_id, scope["path"])(scope, receive, send_with_id)
 
 
 async def handle(request: Request, error: Exception) -> Response:
@@ -144,4 +148,4 @@ async def handle(request: Request, error: Exception) -> Response:
     problem = from_exception(error)
     if problem is None:
         raise error
-    return respond(problem, request.state.request_id)
+    return respond(problem, request.state.request_id, request.url.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from relay.model import ID_LENGTH
-from relay.web.problems import CONTENT_TYPE
+from relay.web.problems import CONTENT_TYPE, OUR_ERROR
 
 PATH: Final = "/submit/{webhook_id}/{path}"
 TAG: Final = "submit"
@@ -38,7 +38,7 @@ def paths(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(method: str, problem: dict[str, Any]) -> dict[str, Any]:
-    content = {CONTENT_TYPE: {"schema": problem}}
+    content = {CONTENT_TYPE: {"schema": {"allOf": [problem, _SHOWN]}}}
     responses: dict[str, Any] = {
         "default": {
             "description": "The provider's answer",
@@ -62,6 +62,22 @@ def _operation(method: str, problem: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
+_SHOWN: Final = {  # a member of its own, as RFC 9457 allows, for the clients that look for nothing else
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "description": "The same words where the providers' official clients look for them.",
+            "required": ["message", "type", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string", "const": OUR_ERROR},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
 _JOB: Final = {"type": "string", "pattern": f"^job_[0-9a-f]{{{ID_LENGTH}}}$"}
 _PARAMETERS: Final = (
     {

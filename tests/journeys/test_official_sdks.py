@@ -258,3 +258,37 @@ async def test_apifys_client_submits_waits_and_reads_through_the_relay(customer:
     payload = await customer.completed(run.id)
     assert payload == await customer.served(run.id)
     assert page.items == json.loads(payload)
+
+
+# --- what the clients show of Relay's own refusals ---
+
+
+@of("openai")
+async def test_openais_client_shows_relays_own_words(customer: Customer) -> None:
+    with openai_at(customer, "/v1", max_retries=0) as client:
+        with pytest.raises(openai.UnprocessableEntityError) as streamed:
+            await customer.calls(
+                lambda: client.responses.create(model="gpt-5", input="tea", background=True, stream=True)
+            )
+        with pytest.raises(openai.NotFoundError) as elsewhere:
+            await customer.calls(lambda: client.moderations.create(input="tea"))
+    with pytest.raises(openai.AuthenticationError) as unknown:
+        with openai.OpenAI(base_url=f"{customer.base}/v1", api_key="rk_unknown", max_retries=0) as client:
+            await customer.calls(lambda: client.responses.retrieve("resp_1"))
+    assert "this cannot be sent through Relay" in str(streamed.value)
+    assert "This call is not sent on. What may be sent on: " in str(elsewhere.value)
+    assert "This API key is unknown, expired or revoked." in str(unknown.value)
+    shown = [(error.value.code, error.value.type) for error in (streamed, elsewhere, unknown)]
+    assert shown == [(code, "relay_error") for code in ("streaming_not_supported", "call_not_listed", "key_invalid")]
+    body = streamed.value.response.json()
+    assert (body["status"], body["code"], body["detail"]) == (422, "streaming_not_supported", body["error"]["message"])
+    assert streamed.value.response.headers["content-type"] == "application/problem+json"
+
+
+@of("apify")
+async def test_apifys_client_shows_relays_own_words(customer: Customer) -> None:
+    client = apify_client.ApifyClient("rk_unknown", api_url=customer.base)
+    with pytest.raises(apify_client.errors.ApifyApiError, match="unknown, expired or revoked"):
+        await customer.calls(lambda: client.actor("me/actor").start(run_input={"n": 1}))
+    problem = await customer.relay.caller.call("GET", "/v1/jobs/job_none")
+    assert "error" not in problem.body, "the management API's clients need no second form"
