@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.outbound.provider_door import ProviderDoor
 from relay.pipeline.cancel import Canceller
-from relay.pipeline.fanout import Fanout
+from relay.pipeline.concluding import Concluder
 from relay.pipeline.floor import Floor
 from relay.pipeline.receive import FetchHands
 from relay.pipeline.submit import SubmitLimits, Submitter
@@ -29,8 +29,8 @@ def submitter(
 
 
 def tracker(
-    settings: Settings, floor: Floor, door: ProviderDoor, fanout: Fanout, hands: FetchHands, watch: Watch
+    settings: Settings, floor: Floor, door: ProviderDoor, concluder: Concluder, hands: FetchHands, watch: Watch
 ) -> Tracker:
     """Jobs as the API has them, and their end at the provider."""
-    canceller = Canceller(floor, door, fanout, hands, watch, settings.fetch_timeout_seconds)
+    canceller = Canceller(floor, door, concluder, hands, watch, settings.fetch_timeout_seconds)
     return Tracker(floor, hands, watch, canceller)

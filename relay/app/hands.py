@@ -140,6 +140,10 @@ class FetchHands(Hands[Job]):
         """Fetch a job that was inserted claimed, in the slot that was reserved."""
         self.crew.start(job.webhook_id, (job.id, job.claims), job)
 
+    def took(self, webhook_id: str, calls: int) -> None:
+        """A job that has its slot still took so many calls; its slot stands for one."""
+        self.crew.slots.charge(webhook_id, calls - 1)
+
 
 class DeliverHands(Hands[DeliveryWork]):
     """The deliver stage at work."""

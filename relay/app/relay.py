@@ -18,6 +18,7 @@ from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.capture import Captures
+from relay.pipeline.concluding import Concluder
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
@@ -166,7 +167,8 @@ class Relay:
             )
         fanout = Fanout(self.clock, delivering, settings.lease_seconds)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
-        self.fetcher = Fetcher(floor, self.providers_door, self.gate, fanout, deliverer, limits)
+        concluder = Concluder(floor, fanout, deliverer)
+        self.fetcher = Fetcher(floor, self.providers_door, self.gate, concluder, limits)
         if self._works:
             fetching = self.fetching = fetch_hands(
                 platform,
@@ -178,13 +180,15 @@ class Relay:
         published = PublishedKeys(self.providers_door, self.clock)
         under_way = UnderWay()
         self.receiver = Receiver(floor, self.tokens, fetching, published, self._may_take, under_way)
-        self.tracker = calls.tracker(settings, floor, self.providers_door, fanout, fetching, self.watch)
+        self.tracker = calls.tracker(settings, floor, self.providers_door, concluder, fetching, self.watch)
         self.submitter = calls.submitter(settings, floor, self.tokens, self.providers_door, fetching, under_way)
         self.replayer = Replayer(floor, delivering)
         self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
 
     async def _fetch(self, job: Job) -> None:
-        await self.fetcher.run(job)
+        calls = await self.fetcher.run(job)
+        if self.fetching is not None:
+            self.fetching.took(job.webhook_id, calls)
         self.watch.settled(job.id)
 
     async def _begin(self) -> None:

@@ -12,14 +12,16 @@ from typing import Final
 
 import structlog
 
-from relay.clock import Instant, after
+from relay.clock import after
 from relay.errors import OutboundError
 from relay.frozen import frozen
-from relay.model import RESULT, Job, JobStatus, Result, new_id
+from relay.model import Job, JobStatus
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
+from relay.pipeline.asking import Asked
 from relay.pipeline.bindings import Binding
+from relay.pipeline.concluding import Concluder
+from relay.pipeline.decision import Conclusion, Reading
 from relay.pipeline.excerpt import redact
-from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import origin_problem
@@ -27,7 +29,6 @@ from relay.pipeline.receive import FetchHands
 from relay.pipeline.watch import Watch
 from relay.providers.cancelling import CancelAnswer, CancelRequest, cancel_request, read_cancel
 from relay.store import jobs, tracking
-from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Settled
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +61,17 @@ class Canceller:
     """Asks providers to cancel."""
 
     def __init__(
-        self, floor: Floor, door: ProviderDoor, fanout: Fanout, hands: FetchHands, watch: Watch, timeout_seconds: float
+        self,
+        floor: Floor,
+        door: ProviderDoor,
+        concluder: Concluder,
+        hands: FetchHands,
+        watch: Watch,
+        timeout_seconds: float,
     ) -> None:
         self._floor = floor
         self._door = door
-        self._fanout = fanout
+        self._concluder = concluder
         self._hands = hands
         self._watch = watch
         self._timeout_seconds = timeout_seconds
@@ -131,38 +138,14 @@ class Canceller:
             taken = await self._floor.database.write(partial(tracking.take, job_id=job.id, lease_until=lease_until))
             if taken is None or taken.status.is_final:
                 return _as_it_ended(taken)
-            if await self._settle(taken, answer):
+            now = self._floor.clock.now()
+            ended = Conclusion(JobStatus.CANCELLED, with_payload=False, provider_status=answer.provider_status)
+            nothing = Asked(self._floor.payloads.spool(), now, 0, Reading())
+            if await self._concluder.conclude(taken, ended, nothing, None):
                 self._watch.settled(job.id)
                 found = await self._floor.database.read(partial(jobs.get, id=job.id))
                 return _as_it_ended(found)
         return Refused("job_is_busy", "the job changed at this very moment; ask again")
-
-    async def _settle(self, job: Job, answer: CancelAnswer) -> bool:
-        while True:
-            configuration = self._floor.configuration.current
-            result = _result(job, self._floor.clock.now())
-            plan = self._fanout.plan(result, configuration)
-            settlement = FetchSettlement(
-                job_id=job.id,
-                claims=job.claims,
-                notified_at=job.notified_at,
-                now=result.fetched_at,
-                outcome=Ended(result=result, deliveries=plan.deliveries, provider_status=answer.provider_status),
-                attempt=None,
-                config_version=configuration.version,
-            )
-            try:
-                settled = await self._floor.database.submit(SETTLE_FETCH, settlement)
-            except BaseException:
-                plan.release()
-                raise
-            if settled is Settled.DONE:
-                plan.start(job.id, None)
-                return True
-            plan.release()
-            if settled is Settled.LOST:
-                return False
-            await self._floor.configuration.refresh(seen=configuration.version)
 
     async def _asked(self, job: Job) -> Job:
         due_at = after(self._floor.clock.now(), ASK_SOON_SECONDS)
@@ -198,21 +181,3 @@ def _as_it_ended(job: Job | None) -> Cancelled | Refused:
     if job.status is JobStatus.CANCELLED:
         return Cancelled(job, confirmed=True)
     return Refused("job_is_final", f"the job is {job.status} already")
-
-
-def _result(job: Job, now: Instant) -> Result:
-    return Result(
-        id=new_id(RESULT, now),
-        job_id=job.id,
-        webhook_id=job.webhook_id,
-        provider_job_id=job.provider_job_id,
-        status=JobStatus.CANCELLED,
-        error=None,
-        partial=False,
-        metadata=job.metadata,
-        content_type=None,
-        size_bytes=None,
-        sha256=None,
-        payload_id=None,
-        fetched_at=now,
-    )

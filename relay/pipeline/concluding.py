@@ -46,8 +46,11 @@ class Concluder:
 
     async def conclude(
         self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None, *, single_use: bool = False
-    ) -> None:
-        """Result, deliveries, attempt and job in one transaction; prepared anew if the configuration changed."""
+    ) -> bool:
+        """Result, deliveries, attempt and job in one transaction; prepared anew if the configuration changed.
+
+        False: the job is somebody else's by now, and nothing was written.
+        """
         if not conclusion.with_payload:
             await asked.spool.discard()
         while True:
@@ -77,12 +80,12 @@ class Concluder:
                 raise
             if settled is Settled.DONE:
                 plan.start(job.id, body)
-                return
+                return True
             plan.release()
             if settled is Settled.LOST:
                 await asked.spool.discard()
                 log.warning("fetch.lease_lost", job_id=job.id)
-                return
+                return False
             await self._floor.configuration.refresh(seen=configuration.version)
 
     async def _settle(self, settlement: FetchSettlement, *, patiently: bool) -> Settled:

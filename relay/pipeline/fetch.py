@@ -31,9 +31,7 @@ from relay.pipeline.decision import (
     names_another_job,
     postpone,
 )
-from relay.pipeline.deliver import Deliverer
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES
-from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.gate import OriginGate
 from relay.pipeline.odd import OddStatuses
@@ -57,28 +55,31 @@ class Fetcher:
         floor: Floor,
         door: ProviderDoor,
         gate: OriginGate,
-        fanout: Fanout,
-        deliverer: Deliverer,
+        concluder: Concluder,
         limits: FetchLimits,
     ) -> None:
         self._floor = floor
         self._gate = gate
         self._asker = Asker(floor, door, limits)
-        self._concluder = Concluder(floor, fanout, deliverer)
+        self._concluder = concluder
         self._credentials = Credentials(floor)
         self._odd = OddStatuses()
 
-    async def run(self, job: Job) -> None:
-        """Work on one claimed job until it is settled. Raises StoreUnavailable: then its lease runs out."""
+    async def run(self, job: Job) -> int:
+        """Work on one claimed job until it is settled; how many calls that took, hops and pages among them.
+
+        Raises StoreUnavailable: then its lease runs out.
+        """
         try:
-            await self._work(job)
+            return await self._work(job)
         except StoreUnavailable:
             raise
         except Exception:  # not the provider's doing: it is asked again, but not over and over
             log.exception("fetch.failed", job_id=job.id, webhook_id=job.webhook_id)
             await self._postpone(job, seconds=BROKEN_SECONDS, error="internal_error")
+            return 1
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Job) -> int:
         webhook = self._floor.configuration.current.webhooks.get(job.webhook_id)
         if webhook is None:  # made by another node a moment ago
             webhook = (await self._floor.configuration.refresh()).webhooks.get(job.webhook_id)
@@ -90,7 +91,8 @@ class Fetcher:
         elif (url := result_url(job, binding)) is None:
             await self._nothing_to_ask(job)
         else:
-            await self._fetch(job, binding, url)
+            return await self._fetch(job, binding, url)
+        return 0
 
     async def _postpone(self, job: Job, *, seconds: float, error: str) -> None:
         step = postpone(job, self._floor.clock.now(), seconds=seconds, error=error)
@@ -106,7 +108,7 @@ class Fetcher:
         conclusion = Conclusion(JobStatus.EXPIRED, why, with_payload=False, provider_status=job.provider_status)
         await self._concluder.conclude(job, conclusion, Asked(self._floor.payloads.spool(), now, 0, Reading()), None)
 
-    async def _fetch(self, job: Job, binding: Binding, url: str) -> None:
+    async def _fetch(self, job: Job, binding: Binding, url: str) -> int:
         asked = await self._asker.ask(job, binding, url)
         reading, verdict = asked.reading, asked.reading.verdict
         outcome = call_outcome(reading)
@@ -137,6 +139,7 @@ class Fetcher:
             duration_ms=asked.duration_ms,
             outcome=step.status.value,
         )
+        return asked.calls
 
     def _look(self, job: Job, binding: Binding, verdict: Verdict, asked: Asked) -> None:
         """What people should see of an answer, whatever follows from it."""

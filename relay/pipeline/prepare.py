@@ -20,6 +20,7 @@ from relay.providers.reading import Notice, read_notification
 from relay.store.intake import Accept, Key
 
 REJECTED_BODY_BYTES: Final = 64 * 1024
+BOUND_JOB: Final = ":job"  # no header's name: the job of a rejected one's callback URL, sealed with its headers
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/-]{0,1000}", re.ASCII)
 _SHA256: Final = hashlib.sha256()
 KEPT_HEADERS: Final = frozenset(
@@ -70,13 +71,16 @@ class Preparer:
         version: int,
         claim: Claim = never,
         keys: Sequence[bytes] = (),
+        *,
+        taken_before: bool = False,
     ) -> Accept:
         """What is to be stored for this request. `claim` is asked only if a new job would come of it; `keys` are the
-        provider's public ones, where it publishes them."""
+        provider's public ones, where it publishes them. One that was `taken_before` has not kept what it proved itself
+        by: it is taken again, but its own payload is not."""
         webhook = binding.webhook
         problem = verify(binding.scheme, binding.secrets, inbound.headers, inbound.body, inbound.received_at, keys)
-        if problem is not None:
-            return self._rejected(webhook.id, problem, inbound, version)
+        if problem is not None and not taken_before:
+            return self._rejected(webhook.id, problem, inbound, version, job_id)
         headers = dict(inbound.headers)
         notice = read_notification(binding.profile, inbound.method, inbound.query, headers, inbound.body)
         status, reason = _judge(binding, notice, job_id)
@@ -95,7 +99,7 @@ class Preparer:
             job_id=job_id,
             new_job=job if takes_new else None,
             changes=job,
-            inline=notice.inline and binding.takes_inline,
+            inline=notice.inline and binding.takes_inline and problem is None,
             keeps_deadline=notice.expires_at is None and binding.profile.retention.anchor == "submitted",
             sibling_ids=self._floor.bindings.siblings(webhook, self._floor.configuration.current.webhooks),
         )
@@ -128,9 +132,10 @@ class Preparer:
             result_path=notice.result_path,
         )
 
-    def _rejected(self, webhook_id: str, problem: str, inbound: Inbound, version: int) -> Accept:
+    def _rejected(self, webhook_id: str, problem: str, inbound: Inbound, version: int, job_id: str | None) -> Accept:
         """Kept but sealed, so that it can be taken after all once the secret is mended; in nobody's way meanwhile."""
-        everything = json.dumps(inbound.headers).encode()
+        bound = () if job_id is None else ((BOUND_JOB, job_id),)
+        everything = json.dumps((*inbound.headers, *bound)).encode()
         body = inbound.body[:REJECTED_BODY_BYTES]
         notification = new_notification(webhook_id, inbound, NotificationStatus.REJECTED, problem)
         row_id = notification.id

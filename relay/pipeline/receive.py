@@ -28,7 +28,7 @@ from relay.pipeline.capture import Message
 from relay.pipeline.floor import Floor
 from relay.pipeline.jwks import Keys, PublishedKeys
 from relay.pipeline.outcomes import Refused
-from relay.pipeline.prepare import REJECTED_BODY_BYTES, Inbound, Preparer, new_notification
+from relay.pipeline.prepare import BOUND_JOB, REJECTED_BODY_BYTES, Inbound, Preparer, new_notification
 from relay.pipeline.under_way import UnderWay
 from relay.pipeline.verify import verify
 from relay.signing.standard_webhooks import Reason
@@ -290,11 +290,13 @@ class Receiver:
                 return Refused("body_gone", "the body of this notification was erased")
             if stored.body_sealed and given.body_size > REJECTED_BODY_BYTES:
                 return Refused("body_cut", f"only the first {REJECTED_BODY_BYTES} bytes of a rejected body are kept")
-            inbound = self._inbound(stored)
+            inbound, job_id = self._inbound(stored)
             keys = await self._keys(binding, inbound) if binding.scheme.kind == PUBLISHED else ()
             if keys is None:
                 return Refused("keys_unavailable", "the provider's public keys cannot be had now")
-            prepared = self._preparer.prepare(binding, None, inbound, configuration.version, keys=keys)
+            prepared = self._preparer.prepare(
+                binding, job_id, inbound, configuration.version, keys=keys, taken_before=not stored.body_sealed
+            )
             if prepared.notification.status is NotificationStatus.REJECTED:
                 return Refused("still_rejected", f"it still does not verify: {prepared.notification.reason}")
             outcome = await self._submit(
@@ -303,16 +305,18 @@ class Receiver:
             if not isinstance(outcome, Stale):
                 return await self._floor.database.read(partial(notifications.get, id=notification_id))
 
-    def _inbound(self, stored: StoredRequest) -> Inbound:
+    def _inbound(self, stored: StoredRequest) -> tuple[Inbound, str | None]:
+        """The request as it came, and the job that its callback URL was made for, if that is known still."""
         given = stored.notification
-        body, headers = stored.body, tuple(given.headers.items())
+        body, headers, job_id = stored.body, tuple(given.headers.items()), given.job_id
         if stored.body_sealed:
             body = self._floor.unseal("notifications", "body", given.id, body)
         if stored.headers_sealed is not None:
             opened = json.loads(self._floor.unseal("notifications", "headers_sealed", given.id, stored.headers_sealed))
-            headers = tuple((name, value) for name, value in opened)
+            headers = tuple((name, value) for name, value in opened if name != BOUND_JOB)
+            job_id = next((value for name, value in opened if name == BOUND_JOB), None)
         # verified as of its arrival: a signature's timestamp is old by the time somebody mends the secret
-        return Inbound(given.method, given.suffix, given.query, headers, body, given.received_at)
+        return Inbound(given.method, given.suffix, given.query, headers, body, given.received_at), job_id
 
     async def test(self, webhook: Webhook) -> Notification:
         """Take a test notification through the intake; it is stored as `ignored` and makes no job."""

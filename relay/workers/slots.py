@@ -61,9 +61,9 @@ class Bucket:
         self._tokens -= 1.0
         return True
 
-    def give_back(self) -> None:
-        """A token was taken for nothing."""
-        self._tokens += 1.0
+    def charge(self, more: float) -> None:
+        """So many tokens more were taken; fewer than none are owed. Below zero: tokens were taken for nothing."""
+        self._tokens -= more
 
     def ready_in(self, now: float) -> float:
         """Seconds until the next token."""
@@ -141,8 +141,13 @@ class Slots:
         else:
             del self._by_lane[lane]
         if not used and (bucket := self._buckets.get(lane)) is not None:
-            bucket.give_back()
+            bucket.charge(-1.0)
         self._gate.leave(lane, used=used)
+
+    def charge(self, lane: str, more: int) -> None:
+        """A piece of work takes so many more of its lane's rate than the one that its slot took."""
+        if more and (bucket := self._buckets.get(lane)) is not None:
+            bucket.charge(more)
 
     def opens_in(self, lane: str) -> float:
         """Seconds until this lane may start something by the passing of time alone; infinity if time does not help."""

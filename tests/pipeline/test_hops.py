@@ -273,9 +273,7 @@ async def test_a_presigned_address_leads_inside_only_where_that_is_listed(
         real = ProviderDoor(AddressPolicy(allowed), clock)
         door = Divided(stage.provider, real)
         fetcher = stage.fetcher
-        stage.fetcher = Fetcher(
-            stage.floor, door, stage.gate, fetcher._concluder._fanout, stage.deliverer, FetchLimits(30.0, 1_000_000)
-        )
+        stage.fetcher = Fetcher(stage.floor, door, stage.gate, fetcher._concluder, FetchLimits(30.0, 1_000_000))
         job = await notified(stage)
         await real.close()
     assert job.last_error == error

@@ -44,7 +44,7 @@ def pages_of(total: int, **more: Any) -> Callable[[str], Page]:
     return answer
 
 
-async def crawled(stage: Stage, answer: Callable[[str], Page | errors.OutboundError]) -> Any:
+async def crawled(stage: Stage, answer: Callable[[str], Page | errors.OutboundError], **webhook_is: Any) -> Any:
     async def answering(request: ProviderRequest) -> Page:
         found = answer(request.url)
         if isinstance(found, errors.OutboundError):
@@ -52,7 +52,8 @@ async def crawled(stage: Stage, answer: Callable[[str], Page | errors.OutboundEr
         return found
 
     stage.provider.answering = answering
-    webhook = await stage.add_webhook(provider="firecrawl", credentials={"api_key": Secret("the-key-of-fire")})
+    key = {"api_key": Secret("the-key-of-fire")}
+    webhook = await stage.add_webhook(provider="firecrawl", credentials=key, **webhook_is)
     await stage.accept(webhook, {"type": "crawl.completed", "id": "c-1"})
     await stage.work_until_idle()
     return await stage.the_job()
@@ -86,6 +87,20 @@ async def test_the_last_page_may_be_empty_and_a_first_one_that_is_waits_for_its_
     await stage.elapse(5)
     await stage.work_until_idle()
     assert await stage.payload(await stage.result(job.id)) == join_pages([whole(FIRST).body, empty.body])
+
+
+async def test_a_webhooks_rate_counts_pages_not_attempts(sqlite_stage: Stage) -> None:
+    stage = sqlite_stage
+    answer = pages_of(4)
+    job = await crawled(stage, answer, fetch_rate_per_second=1.0)
+    assert job.attempts == 1
+    webhook = stage.configuration.current.webhooks[job.webhook_id]
+    await stage.accept(webhook, {"type": "crawl.completed", "id": "c-2"})
+    asked = len(stage.provider.requests)
+    await stage.work_through(2.5)
+    assert len(stage.provider.requests) == asked == 4, "four calls at one a second are four seconds"
+    await stage.work_through(2)
+    assert len(stage.provider.requests) == asked + 4
 
 
 async def test_large_pages_are_moved_piece_by_piece_and_a_byte_order_mark_is_left_out(stage: Stage) -> None:

@@ -316,6 +316,38 @@ async def test_a_rejected_one_is_taken_once_the_secret_is_mended(signed: Stage) 
     assert isinstance(again, Answer) and again.status == "duplicate"
 
 
+async def test_a_rejected_one_still_leads_to_the_job_that_its_url_was_made_for(signed: Stage) -> None:
+    webhook = await _signing_webhook(signed, "whsec_" + "QUFB" * 8)
+    tracked = await signed.tracker.track(webhook, _request("j-1", None))
+    assert isinstance(tracked, Tracked)
+    body = b'{"status": "done"}'
+    headers = SIGNED.headers("msg_1", body, signed.clock.now())
+    token = signed.tokens.mint(webhook.id, webhook.generation, tracked.job.id)
+    answer = await signed.receive(webhook, body, headers=headers, token=token)
+    assert isinstance(answer, Answer) and (answer.http_status, answer.job_id) == (401, None)
+    [kept] = await rows_of(signed.database, schema.notifications)
+    assert tracked.job.id not in repr(kept), "a rejected one is in nobody's way"
+    await signed.change_webhook(webhook, verification={"secret": Secret(SIGNED.secret)})
+    for _ in range(2):  # the second time it is an accepted one
+        assert answer.notification_id is not None
+        taken = await signed.receiver.reprocess(answer.notification_id)
+        assert isinstance(taken, Notification) and (taken.status, taken.job_id) == ("accepted", tracked.job.id)
+    assert (await signed.the_job()).notified_at is not None
+
+
+async def test_what_was_taken_before_is_taken_again_but_its_own_payload_needs_its_proof(signed: Stage) -> None:
+    webhook = await signed.change_webhook(await _signing_webhook(signed), untracked="ignore")
+    body = b'{"id": "j-1", "status": "done", "output": "said by whoever sent it"}'
+    told = await signed.receive(webhook, body, headers=SIGNED.headers("msg_1", body, signed.clock.now()))
+    assert isinstance(told, Answer) and told.status == "ignored" and told.notification_id is not None
+    await signed.change_webhook(webhook, untracked="accept")
+    again = await signed.receiver.reprocess(told.notification_id)
+    assert isinstance(again, Notification) and again.status == "accepted"
+    await signed.work_until_idle()
+    assert len(signed.provider.requests) == 1, "its signature is not kept, so the provider is asked"
+    assert (await signed.the_job()).status == "completed"
+
+
 async def test_a_shared_header_verifies_too(signed: Stage) -> None:
     webhook = await signed.add_webhook(provider="shared", verification={"secret": Secret("open-sesame")})
     body = b'{"id": "j-1"}'

@@ -25,6 +25,8 @@ from relay.outbound.deliveries import Refusal
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
+from relay.pipeline.concluding import Concluder
+from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
@@ -45,7 +47,7 @@ from relay.store.migrate import upgrade
 from relay.web.management import build_management_app
 from relay.web.services import Services
 from tests.support.clock import FakeClock
-from tests.support.doors import PlainProvider
+from tests.support.doors import PlainProvider, PlainSubscribers
 from tests.support.noun_rows import notification, put_notification
 
 ADMIN_KEY = "an-admin-key-of-more-than-32-characters"
@@ -213,9 +215,9 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
 
 def _tracker(floor: Floor) -> Tracker:
     hands, watch = Hands(), Watch()
-    return Tracker(
-        floor, hands, watch, Canceller(floor, PlainProvider(), Fanout(floor.clock, hands, 30), hands, watch, 120.0)
-    )
+    deliverer = Deliverer(floor, PlainSubscribers(floor.clock), str, schedule=(), timeout_seconds=30.0)
+    concluder = Concluder(floor, Fanout(floor.clock, hands, 30), deliverer)
+    return Tracker(floor, hands, watch, Canceller(floor, PlainProvider(), concluder, hands, watch, 120.0))
 
 
 def _submitter(floor: Floor) -> Submitter:

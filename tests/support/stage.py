@@ -38,6 +38,7 @@ from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
+from relay.pipeline.concluding import Concluder
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
@@ -126,11 +127,12 @@ class Stage:
         )
         fanout = Fanout(self.clock, self.delivering, plan.lease_seconds)
         limits = FetchLimits(120.0, plan.max_result_bytes)
-        self.fetcher = Fetcher(floor, self.provider, self.gate, fanout, self.deliverer, limits)
+        concluder = Concluder(floor, fanout, self.deliverer)
+        self.fetcher = Fetcher(floor, self.provider, self.gate, concluder, limits)
         self.fetching = plan.fetch_hands(platform, self._fetch, self.gate, slots=plan.fetch_slots, max_seconds=120.0)
         published = PublishedKeys(self.provider, self.clock)
         self.receiver = Receiver(floor, self.tokens, self.fetching, published, lambda: self.may_take, self.under_way)
-        canceller = Canceller(floor, self.provider, fanout, self.fetching, self.watch, 120.0)
+        canceller = Canceller(floor, self.provider, concluder, self.fetching, self.watch, 120.0)
         self.tracker = Tracker(floor, self.fetching, self.watch, canceller)
         self.replayer = Replayer(floor, self.delivering)
         self.supervisor = Supervisor(self.clock)
@@ -158,7 +160,7 @@ class Stage:
         return stage
 
     async def _fetch(self, job: Job) -> None:
-        await self.fetcher.run(job)
+        self.fetching.took(job.webhook_id, await self.fetcher.run(job))
         self.watch.settled(job.id)
 
     def _changed(self) -> None:

@@ -111,3 +111,19 @@ def test_the_books_are_always_right(steps: list[tuple[str, bool]]) -> None:
             out[lane] -= 1
         assert slots.taken == sum(out.values()) <= 5
         assert all(slots.in_lane(name) == number <= 2 for name, number in out.items())
+
+
+def test_work_that_takes_more_than_its_slot_stands_for_is_charged_to_the_rate(clock: FakeClock) -> None:
+    slots = slots_of(most=100, rate=2.0, clock=clock)
+    assert slots.reserve("a")
+    slots.charge("a", 3)
+    slots.release("a")
+    assert slots.opens_in("a") == pytest.approx(2.0), "four calls at two a second"
+    clock.advance(1.9)
+    assert not slots.reserve("a")
+    clock.advance(0.1)
+    assert slots.reserve("a")
+    slots.charge("a", -1)  # nothing was asked at all
+    slots.release("a")
+    assert slots.reserve("a")
+    slots.charge("without a rate", 3)
