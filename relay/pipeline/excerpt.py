@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
@@ -22,6 +23,8 @@ _QUERY: Final = re.compile(r"""(https?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]+""", r
 def safe_excerpt(data: bytes, secrets: Iterable[Secret]) -> str:
     """`data` as printable text without the secrets: some servers send the credentials back in their error page."""
     text = scrub(redact(data.decode("utf-8", "replace"), secrets))
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
@@ -57,13 +60,16 @@ def redact(text: str, secrets: Iterable[Secret]) -> str:
 
 def _shared(text: str, form: str) -> int:
     """How many characters at the end of `text` are the beginning of `form`."""
+    if text[-SHORTEST_SECRET:] not in form:
+        return 0
     longest = min(len(form), len(text))
     return next((n for n in range(longest, SHORTEST_SECRET - 1, -1) if text.endswith(form[:n])), 0)
 
 
-def _forms(value: str) -> list[str]:
+@lru_cache(maxsize=256)  # of credentials that are held all the same; every pending answer is searched for them
+def _forms(value: str) -> tuple[str, ...]:
     """As it is, without the scheme in front of it (`Basic …`), and as it may be written inside something else."""
     bare = value.rpartition(" ")[2]
     forms = [value, bare, base64.b64encode(value.encode()).decode()]
     forms += [quote(bare, safe=""), bare.replace("/", "\\/")]
-    return [form for form in forms if len(form) >= SHORTEST_SECRET]
+    return tuple(form for form in forms if len(form) >= SHORTEST_SECRET)

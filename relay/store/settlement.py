@@ -88,9 +88,7 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     outcomes = [_standing(item, version, ours, unsettled) for item in items]
     done = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Settled.DONE]
     _write_ended(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Ended)], ours)
-    for item in done:
-        if isinstance(item.outcome, Postponed):
-            _write_postponed(connection, item, item.outcome, ours[item.job_id])
+    _write_postponed(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Postponed)], ours)
     insert_many(
         connection,
         attempts,
@@ -177,23 +175,45 @@ def _due_again(item: FetchSettlement, ended: Ended, row: Row[Any]) -> Instant | 
     return None if better or row.notified_at == item.notified_at else item.now
 
 
-def _write_postponed(connection: Connection, item: FetchSettlement, postponed: Postponed, row: Row[Any]) -> None:
-    notified_meanwhile = row.notified_at != item.notified_at
+_POSTPONE: Final = Prepared(
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.claims == bindparam("mine"))
+    .values(
+        status=bindparam("new_status"),
+        provider_status=bindparam("provider"),
+        attempts=jobs.c.attempts + bindparam("made"),
+        due_at=bindparam("due"),
+        deadline=func.coalesce(bindparam("until", type_=jobs.c.deadline.type), jobs.c.deadline),
+        step=func.coalesce(bindparam("tries", type_=jobs.c.step.type), jobs.c.step),
+        lease_until=None,
+        claims=jobs.c.claims + 1,
+        last_error=bindparam("error"),
+        provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
+    )
+)
+
+
+def _write_postponed(connection: Connection, items: Sequence[tuple[FetchSettlement, Postponed]], ours: Rows) -> None:
+    if items:
+        _POSTPONE.run(connection, [_postponed_values(item, step, ours[item.job_id]) for item, step in items])
+
+
+def _postponed_values(item: FetchSettlement, postponed: Postponed, row: Row[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "status": postponed.status.value,
-        "provider_status": postponed.provider_status,
-        "attempts": jobs.c.attempts + (0 if item.attempt is None else 1),
-        "lease_until": None,
-        "claims": jobs.c.claims + 1,
-        "last_error": postponed.last_error,
+        "job": item.job_id,
+        "mine": item.claims,
+        "new_status": postponed.status.value,
+        "provider": postponed.provider_status,
+        "made": 0 if item.attempt is None else 1,
+        "due": postponed.due_at,
+        "until": postponed.deadline,
+        "tries": postponed.step,
+        "error": postponed.last_error,
+        "named": item.provider_job_id,
     }
-    if item.provider_job_id is not None:
-        values["provider_job_id"] = func.coalesce(jobs.c.provider_job_id, item.provider_job_id)
-    if notified_meanwhile:  # the answer may be older than the notification: ask again at once, by what that one said
-        values |= {"due_at": item.now, "status": row.status}
-    else:
-        values |= {"due_at": postponed.due_at, "deadline": postponed.deadline, "step": postponed.step}
-    connection.execute(update(jobs).where(jobs.c.id == item.job_id, jobs.c.claims == item.claims).values(values))
+    if row.notified_at != item.notified_at:  # notified meanwhile: what was answered may be older than that
+        values |= {"new_status": row.status, "due": item.now, "until": None, "tries": None}  # ask again by what it said
+    return values
 
 
 def _learn(connection: Connection, keys: Sequence[tuple[str, str, str, str]]) -> None:

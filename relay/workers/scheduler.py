@@ -32,6 +32,8 @@ REFILL_SECONDS: Final = 0.25  # how stale lanes may be while they are not empty:
 # What becomes due by the passing of time alone is looked for so often at most: waiting jobs that are asked in handfuls
 # cost a third of what they cost one by one. New work does not wait for this, it comes with a hint.
 HANDFUL_SECONDS: Final = 0.25
+SHORTEST_SECONDS: Final = 0.002
+CLOCK_SECONDS: Final = 0.001  # so much too early a sleep may end
 TAKEN_SECONDS: Final = 5.0  # how long an id that somebody else holds is left alone
 
 
@@ -63,6 +65,7 @@ class Scheduler(Generic[W]):
         self._taken_until: dict[str, float] = {}
         self._hinted = True
         self._read_at = -math.inf
+        self._read_by = math.inf  # when something becomes due by the passing of time alone
         self._wake = asyncio.Event()
         self.paused = False
 
@@ -95,13 +98,14 @@ class Scheduler(Generic[W]):
         return await self._claim(picked) if picked else 0
 
     def _must_read(self) -> bool:
-        age = self._clock.monotonic() - self._read_at
+        now = self._clock.monotonic()
+        age = now - self._read_at
         if not self._lanes:
-            return self._hinted or age >= IDLE_SECONDS / 2
+            return self._hinted or now >= self._read_by or age >= IDLE_SECONDS / 2
         return age >= (REFILL_SECONDS if self._hinted else IDLE_SECONDS)
 
     async def _read(self) -> None:
-        self._hinted = False
+        self._hinted, self._read_by = False, math.inf
         self._read_at = self._clock.monotonic()
         now = self._clock.now()
         under_way = self._crew.row_ids()  # they may be settled by the time the answer is here
@@ -184,10 +188,9 @@ class Scheduler(Generic[W]):
             since_read = self._clock.monotonic() - self._read_at
             if coming is not None and (left := max((coming - now) / 1000, HANDFUL_SECONDS - since_read)) < seconds:
                 seconds = left
-                self._hinted = (
-                    True  # it is due when the rest is over: then it has to be read, however fresh the last read
-                )
-        return max(seconds, 0.002)
+                # Not a hint: a slot that is freed meanwhile is no reason to look, nothing waits for one.
+                self._read_by = self._clock.monotonic() + max(left, SHORTEST_SECONDS) - CLOCK_SECONDS
+        return max(seconds, SHORTEST_SECONDS)
 
 
 def _due_in_lanes(connection: Connection, queue: QueueTable, limits: Mapping[str, int], now: Instant) -> list[Due]:

@@ -246,3 +246,24 @@ async def test_nothing_to_do_costs_little(sqlite_stage: Stage) -> None:
     before = sqlite_stage.database.asked
     await sqlite_stage.elapse(60)
     assert sqlite_stage.database.asked - before <= 60 * 2 * 3
+
+
+async def test_what_becomes_due_in_a_moment_is_not_looked_for_at_every_slot_that_is_freed(sqlite_stage: Stage) -> None:
+    """A handful of waiting jobs is asked together; when each of their slots comes back, nobody waits for one."""
+    stage = sqlite_stage
+    webhook = await stage.add_webhook(poll_seconds=(30.0,))
+    now, count = stage.clock.now(), 40
+    made = [
+        a_job(id=new_id(JOB, now), webhook_id=webhook.id, response_url=f"{ORIGIN}/{number}", notified_at=None)
+        for number in range(count)
+    ]
+    await put_jobs(stage.database, *(replace(job, due_at=after(now, 5 + n / 20)) for n, job in enumerate(made)))
+    stage.provider.answering = answer_with(Page(202, b"{}"))
+    stage.supervise()
+    await stage.elapse(5)
+    before = stage.database.asked
+    await stage.elapse(3)
+    assert len(stage.provider.requests) == count
+    handfuls = 3 / 0.25
+    questions = stage.database.asked - before - count  # each settlement is one
+    assert questions <= 3 * handfuls, "two reads and a claim for each handful, at most"
