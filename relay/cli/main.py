@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": "relay.cli.run:serve",
     "worker": "relay.cli.run:worker",
     "demo": "relay.cli.run:demo",
+    "trigger": "relay.cli.trigger:trigger",
     "db": "relay.cli.db:group",
     "webhook": "relay.cli.webhook:group",
     "sub": "relay.cli.sub:group",

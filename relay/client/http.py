@@ -90,6 +90,13 @@ class Api:
         _refuse(response)
         return _json(response) if response.content else None
 
+    def submit(self, path: str, body: object) -> str | None:
+        """Have a provider asked for work through `/submit/…`; the id of the job, None where the call starts none."""
+        with self._translated():
+            response = self._client.request("POST", path, json=body)
+        _refuse(response)
+        return response.headers.get("relay-job-id")
+
     def pages(self, path: str, params: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """All items of a list, newest first, page by page as they are consumed."""
         cursor: object = None
