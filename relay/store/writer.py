@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
 from relay.store.failures import transaction_stands
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - In and Out of an operation
@@ -54,7 +57,7 @@ class Transact(Protocol):
 
 
 Then = Callable[[Any, Exception | None], None]
-"""What is called with the outcome after COMMIT, or with None and the error. It raises nothing."""
+"""What is called with the outcome after COMMIT, or with None and the error."""
 
 
 @dataclass(slots=True, eq=False)
@@ -261,13 +264,20 @@ def _apply_alone(fn: Callable[[Connection], Any], connection: Connection, *, alo
 
 def _answer(entry: _Entry, outcome: Any) -> None:
     if entry.then is not None:
-        entry.then(outcome, None)  # an operation's outcome is never an error
+        _call(entry.then, outcome, None)  # an operation's outcome is never an error
     elif entry.future is None or entry.future.done():
         return  # the caller gave up waiting; the write stands
     elif isinstance(outcome, _Raised):
         entry.future.set_exception(outcome.error)
     else:
         entry.future.set_result(outcome)
+
+
+def _call(then: Then, outcome: Any, error: Exception | None) -> None:
+    try:
+        then(outcome, error)
+    except Exception:  # its own mistake: the others of the batch have to be told
+        log.exception("write.not_told")
 
 
 def _end(moment: asyncio.Future[None]) -> None:
@@ -277,6 +287,6 @@ def _end(moment: asyncio.Future[None]) -> None:
 
 def _fail(entry: _Entry, error: Exception) -> None:
     if entry.then is not None:
-        entry.then(None, error)
+        _call(entry.then, None, error)
     elif entry.future is not None and not entry.future.done():
         entry.future.set_exception(error)

@@ -93,6 +93,18 @@ async def test_who_has_no_task_is_told_after_commit_or_of_the_error(gated: Gated
     gated.close()
 
 
+async def test_who_fails_at_being_told_keeps_it_from_nobody(gated: Gated) -> None:
+    def broken(_outcome: object, _error: Exception | None) -> None:
+        raise KeyError("a bug")
+
+    writer = Writer(gated)
+    writer.post(PUT, 1, broken)
+    assert await writer.submit(PUT, 2) == 20
+    assert gated.numbers() == [1, 2]
+    await writer.close()
+    gated.close()
+
+
 async def test_a_batch_that_is_worth_it_waits_for_no_interval(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "INTERVAL_SECONDS", 60.0)
     writer = Writer(gated)
