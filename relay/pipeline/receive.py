@@ -1,7 +1,7 @@
 """Stage 1: a raw request at a callback URL becomes a durable notification, and only then an answer.
 
-`admit` judges the token alone, before the body is read. `receive` verifies, reads what the notification says, and
-stores it with the job it is about in one transaction. Duplicates are recognised there, not here.
+The token is judged alone, before the body is read (`relay.pipeline.admission`). `receive` verifies, reads what the
+notification says, and stores it with the job it is about in one transaction. Duplicates are recognised there, not here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from relay.model import (
     Notification,
     NotificationStatus,
     Webhook,
-    WebhookStatus,
 )
+from relay.pipeline.admission import RETRY_AFTER_SECONDS, Admission, Admitted, TurnedAway
 from relay.pipeline.bindings import Binding
 from relay.pipeline.capture import Message
 from relay.pipeline.floor import Floor
@@ -32,31 +32,13 @@ from relay.pipeline.prepare import BOUND_JOB, REJECTED_BODY_BYTES, Inbound, Prep
 from relay.pipeline.under_way import UnderWay
 from relay.pipeline.verify import verify
 from relay.signing.standard_webhooks import Reason
-from relay.signing.tokens import CallbackToken, CallbackTokens
+from relay.signing.tokens import CallbackTokens
 from relay.store import notifications
 from relay.store.intake import ACCEPT, Accept, Accepted, Stale
 from relay.store.notifications import StoredRequest
 
-RETRY_AFTER_SECONDS: Final = 5
 HELD_SECONDS: Final = 3.0  # until a job is fetched that a submit under way may be about
 PUBLISHED: Final = "ed25519_jwks"  # verified by keys that are fetched
-
-
-@frozen()
-class Admitted:
-    """A request whose token is good: read its body."""
-
-    webhook: Webhook
-    job_id: str | None
-
-
-@frozen()
-class TurnedAway:
-    """A request that is answered without reading its body."""
-
-    http_status: int
-    retry_after: int | None = None
-    allow: str | None = None
 
 
 @frozen()
@@ -102,47 +84,20 @@ class Receiver:
         self._floor = floor
         self._configuration = floor.configuration
         self._bindings = floor.bindings
-        self._tokens = tokens
+        self._admission = Admission(floor, tokens, may_take)
         self._hands = hands
         self._published = published
-        self._may_take = may_take
         self._under_way = under_way or UnderWay()
         self._preparer = Preparer(floor)
         self._again: set[asyncio.Task[None]] = set()
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
-        """Judge the token and the method; no database is asked unless a good token names an unknown webhook."""
-        read = self._tokens.read(token)
-        if read is None:
-            return TurnedAway(404)
-        webhook = self._configuration.current.webhooks.get(read.webhook_id)
-        if webhook is None or read.generation > webhook.generation:  # made or rotated by another node just now
-            webhook = (await self._configuration.refresh()).webhooks.get(read.webhook_id)
-        if webhook is None:
-            return TurnedAway(404)
-        return self._judge(read, webhook, method)
+        """See `Admission.admit`."""
+        return await self._admission.admit(token, method)
 
     def admit_now(self, token: str, method: str) -> Admitted | None:
-        """The same for a token whose webhook is known here and takes it; None = only `admit` can tell."""
-        read = self._tokens.read(token)
-        webhook = None if read is None else self._configuration.current.webhooks.get(read.webhook_id)
-        if read is None or webhook is None or read.generation > webhook.generation:
-            return None
-        judged = self._judge(read, webhook, method)
-        return judged if isinstance(judged, Admitted) else None
-
-    def _judge(self, read: CallbackToken, webhook: Webhook, method: str) -> Admitted | TurnedAway:
-        if webhook.deleted_at is not None or webhook.status is WebhookStatus.DISABLED:
-            return TurnedAway(410)
-        if not is_current(webhook, read.generation, self._floor.clock.now()):
-            return TurnedAway(410)
-        binding = self._bindings.of(webhook)
-        if binding is None or not self._may_take():
-            return TurnedAway(503, RETRY_AFTER_SECONDS)
-        methods = binding.profile.callback.methods if binding.profile.callback else ("POST",)
-        if method not in methods:
-            return TurnedAway(405, allow=", ".join(methods))
-        return Admitted(webhook, read.job_id)
+        """See `Admission.admit_now`."""
+        return self._admission.admit_now(token, method)
 
     async def receive(self, admitted: Admitted, inbound: Inbound) -> Answer:
         """Store what came in, and say what became of it."""
@@ -334,14 +289,6 @@ class Receiver:
 
 def _renewed(prepared: Accept, notification_id: str) -> Notification:
     return replace(prepared.notification, id=notification_id)
-
-
-def is_current(webhook: Webhook, generation: int, now: Instant) -> bool:
-    """Whether a token of this generation is still taken."""
-    if generation == webhook.generation:
-        return True
-    overlap = webhook.previous_valid_until
-    return generation == webhook.generation - 1 and overlap is not None and now < overlap
 
 
 def _tell(told: asyncio.Future[Answer], answer: Answer | None, error: Exception | None) -> None:

@@ -19,8 +19,9 @@ from starlette.types import Receive, Scope, Send
 from relay.clock import Clock
 from relay.errors import StoreUnavailable
 from relay.model import new_id
+from relay.pipeline.admission import Admitted, TurnedAway
 from relay.pipeline.prepare import Inbound
-from relay.pipeline.receive import Admitted, Answer, Then, TurnedAway
+from relay.pipeline.receive import Answer, Then
 from relay.signing.tokens import token_fingerprint
 from relay.web import replies
 from relay.web.direct import Respond

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from relay.cli.main import cli
 from relay.demo.rehearsal import EVENTS
-from tests.support.journey import ADMIN_KEY, free_port, running, settings_of
+from tests.support.journey import ADMIN_KEY, running, settings_of
+from tests.support.ports import free_port
 
 Trigger = Callable[..., Awaitable["Told"]]
 

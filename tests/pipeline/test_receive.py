@@ -13,9 +13,10 @@ import pytest
 from relay.clock import after
 from relay.errors import StoreUnavailable
 from relay.model import JOB, Notification, Secret, WebhookStatus, new_id
+from relay.pipeline.admission import TurnedAway
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import REJECTED_BODY_BYTES
-from relay.pipeline.receive import Answer, TurnedAway
+from relay.pipeline.receive import Answer
 from relay.pipeline.track import Tracked, TrackRequest
 from relay.store import schema
 from tests.support.profiles import SIGNED, write_profiles

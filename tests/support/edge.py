@@ -11,8 +11,9 @@ from typing import Any
 
 from relay.clock import Instant, SystemClock
 from relay.model import Webhook, WebhookStatus
+from relay.pipeline.admission import Admitted, TurnedAway
 from relay.pipeline.prepare import Inbound
-from relay.pipeline.receive import Admitted, Answer, Then, TurnedAway
+from relay.pipeline.receive import Answer, Then
 from relay.web.callback import CallbackEndpoint
 from relay.web.connections import ConnectionLimits
 from relay.web.server import Server, Site

@@ -35,6 +35,7 @@ from relay.model import (
     new_id,
 )
 from relay.outbound.provider_door import ProviderRequest
+from relay.pipeline.admission import TurnedAway
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
@@ -47,7 +48,7 @@ from relay.pipeline.gate import OriginGate
 from relay.pipeline.jwks import PublishedKeys
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.prepare import Inbound
-from relay.pipeline.receive import Answer, Receiver, TurnedAway
+from relay.pipeline.receive import Answer, Receiver
 from relay.pipeline.replay import Replayer
 from relay.pipeline.track import Tracker
 from relay.pipeline.under_way import UnderWay

@@ -8,7 +8,8 @@ import pytest
 
 from relay.clock import SystemClock
 from relay.errors import StoreFull, StoreUnavailable
-from relay.pipeline.receive import Answer, TurnedAway
+from relay.pipeline.admission import TurnedAway
+from relay.pipeline.receive import Answer
 from relay.web.callback import split_path
 from relay.web.connections import ConnectionLimits
 from tests.support.edge import GOOD, PATH, Edge, SilentLog, post
