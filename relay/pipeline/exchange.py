@@ -70,6 +70,12 @@ class Exchange:
     answer_bytes: int = 0
     began: float = field(default=0.0)
 
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether the provider itself would recognise the request, should it have taken it already."""
+        submit = self.binding.profile.submit
+        return self.once is not None and submit is not None and submit.idempotent
+
 
 class Exchanges:
     """Sends submits on and settles them."""
@@ -162,12 +168,15 @@ class Exchanges:
             await self._ended(exchange, "not_sent", code)
             return Rejected(502, "provider_not_reached", f"The provider could not be reached: {code}.", job_id=job.id)
         error = f"submit unclear: {code}"
-        if job.submitted:
-            await self._left_waiting(exchange, error, UNKNOWN)
+        again = exchange.may_be_repeated
+        if job.submitted or again:
+            await self._left_waiting(exchange, error, AGAIN if again else UNKNOWN)
         else:
             await self._ended(exchange, "unclear", error, UNKNOWN)
         status = 504 if code == "timed_out" else 502
         detail = f"The provider gave no complete answer ({code}); whether it took the job is not known."
+        if again:
+            detail += " It takes a repetition once: send the request again with the same Idempotency-Key."
         return Rejected(status, "submit_outcome_unknown", detail, job_id=job.id)
 
     async def _ended(self, exchange: Exchange, outcome: str, error: str, mark: int | None = None) -> None:

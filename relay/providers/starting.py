@@ -99,6 +99,7 @@ waits = [2, 5, 10, 20, 30, 60]  # seconds between one question and the next; the
 # [submit]
 # job_id = ["id"]
 # status = ["status"]
+# idempotent = true             # it takes a repeated Idempotency-Key once: what got no answer may be sent again
 # passes = ["GET /v1/jobs/*"]   # calls that go through untouched
 #
 # [[submit.jobs]]

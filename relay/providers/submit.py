@@ -62,6 +62,7 @@ class Submit:
     passes: tuple[Call, ...] = ()  # calls that go through untouched
     keys: tuple[KeyForm, ...] = (KeyForm(kind="bearer"),)
     accepted: frozenset[int] = frozenset({200, 201, 202})
+    idempotent: bool = False  # the provider itself takes a request once that repeats its Idempotency-Key
     job_id: Paths = ()
     response_url: Paths = ()
     status_url: Paths = ()

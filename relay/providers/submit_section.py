@@ -38,6 +38,7 @@ def submit(table: Table | None, parameters: tuple[Parameter, ...], auth: Auth) -
         passes=calls(table, "passes", parameters),
         keys=tuple(dict.fromkeys((KeyForm(kind="bearer"), *_own_form(auth), *forms))),
         accepted=table.codes("accepted", (200, 201, 202)),
+        idempotent=table.boolean("idempotent"),
         job_id=table.paths("job_id"),
         response_url=table.paths("response_url"),
         status_url=table.paths("status_url"),

@@ -176,3 +176,26 @@ async def test_a_notification_that_names_nothing_known_waits_for_the_submit_unde
     assert (held.claims, held.due_at) == (0, stage.clock.now() + 3000)
     answer = await stage.accept(webhook, {"type": "response.completed", "data": {"id": "resp_2"}})
     assert (await stage.job(answer.job_id)).claims == 1
+
+
+async def test_what_got_no_answer_is_sent_again_where_the_provider_itself_honours_the_key(stage: Stage) -> None:
+    webhook = await stage.add_webhook()
+    submitter = submitter_of(stage)
+    found = submitter.look(webhook, "POST", "/search")
+    assert isinstance(found, Listed) and found.binding.profile.submit is not None
+    honours = replace(found.binding.profile.submit, idempotent=True)
+    listed = replace(found, binding=replace(found.binding, profile=replace(found.binding.profile, submit=honours)))
+    stage.provider.answering = answer_with(TimedOut("no answer"))
+    lost = await submitter.submit(listed, call_of(webhook))
+    assert isinstance(lost, Rejected) and (lost.http_status, lost.code) == (504, "submit_outcome_unknown")
+    assert "with the same Idempotency-Key" in lost.detail
+    stage.provider.answering = answer_with(TAKEN)
+    told = await submitter.submit(listed, call_of(webhook))
+    assert isinstance(told, Forwarded) and (told.http_status, told.job_id) == (202, lost.job_id)
+    first, second = stage.provider.requests
+    assert first.content == second.content, "the same job, and so the same callback URL"
+    without = await submitter.submit(listed, call_of(webhook, idempotency_key=None))
+    stage.provider.answering = answer_with(TimedOut("no answer"))
+    assert isinstance(without, Forwarded)
+    lost = await submitter.submit(listed, call_of(webhook, idempotency_key=None))
+    assert isinstance(lost, Rejected) and "Idempotency-Key" not in lost.detail, "there is no key to repeat"
