@@ -9,8 +9,11 @@ import click
 from relay.cli import values
 from relay.cli.noun import action_command, as_json, list_command, show_command
 from relay.cli.nouns import WEBHOOK
-from relay.cli.output import note, put_record
+from relay.cli.output import note, put_list, put_record
 from relay.cli.session import drop_none, open_api
+from relay.cli.text import on_terminal
+
+CAPTURE_COLUMNS = ("kind", "http_status", "captured_at", "content_type", "job_id", "shape", "excerpt")
 
 
 @click.group(name="webhook")
@@ -62,6 +65,23 @@ def create(as_json: bool, **given: Any) -> None:
         webhook = api.call("POST", WEBHOOK.path, body=drop_none(body))
     put_record(webhook, as_json=as_json)
     note("the callback URL is what the provider is to be given; it is a secret: whoever has it can notify")
+
+
+@group.command()
+@click.argument("given", metavar=WEBHOOK.metavar)
+@as_json
+def captures(given: str, as_json: bool) -> None:
+    """Show what its provider really sends: the first message of each shape, without secrets, cut where it is long."""
+    with open_api() as api:
+        page = api.page(f"{WEBHOOK.address(api, given)}/captures", {})
+    if as_json or not on_terminal():
+        put_list(page["data"], CAPTURE_COLUMNS, as_json=as_json, page=page)
+        return
+    for capture in page["data"]:
+        put_record(capture, as_json=False)
+        note("")
+    if not page["data"]:
+        note("nothing has come yet")
 
 
 group.add_command(list_command(WEBHOOK))

@@ -27,6 +27,7 @@ COMMANDS = [
     "webhook show {wh}",
     "webhook rotate {wh} --overlap-seconds 5",
     "webhook rotate {wh}",
+    "webhook captures {wh}",
     "webhook test {wh}",
     "webhook disable {wh}",
     "webhook enable {wh}",

@@ -307,3 +307,20 @@ def test_a_key_is_printed_when_it_is_made(api: FakeApi, run: Run) -> None:
     api.answers = lambda _: Answer({"id": "key_1", "key": "rk_new"}, 201)
     assert "key\trk_new" in run("key", "create", "ci", "--scope", "write").stdout
     assert api.last.json == {"name": "ci", "scope": "write"}
+
+
+def test_captures_are_shown_whole_and_cannot_move_the_cursor(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {"kind": "pending", "shape": "s", "http_status": 202, "content_type": "application/json", "job_id": None}
+    capture = {**shown, "excerpt": '{"status":\t"\x1b[2Jqueued"}', "captured_at": "2026-11-21T19:00:00.000Z"}
+    api.answers = lambda _: Answer({"data": [capture], "next_cursor": None})
+    piped = run("webhook", "captures", f"wh_{'0' * 32}")
+    assert piped.stdout.split("\t")[:2] == ["pending", "202"]
+    assert piped.stdout.rstrip("\n").endswith('{"status": "\x1b[2Jqueued"}'), "a pipe gets what there is, on one line"
+    assert json.loads(run("webhook", "captures", f"wh_{'0' * 32}", "--json").stdout)["data"] == [capture]
+    monkeypatch.setattr("relay.cli.webhook.on_terminal", lambda: True)
+    monkeypatch.setattr("relay.cli.output.on_terminal", lambda: True)
+    seen = run("webhook", "captures", f"wh_{'0' * 32}")
+    assert "[2Jqueued" in seen.stdout and "\x1b" not in seen.stdout
+    assert api.requests[-1].path == f"/v1/webhooks/wh_{'0' * 32}/captures"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from relay.cli.main import cli
 from relay.demo.rehearsal import EVENTS
+from tests.journeys.test_readme import texts
 from tests.support.journey import ADMIN_KEY, running, settings_of
 from tests.support.ports import free_port
 
@@ -61,11 +63,21 @@ async def test_jobs_make_the_whole_trip_and_each_is_told(trigger: Trigger) -> No
     assert "5 of 5 jobs completed" in told.err and "\x1b" not in told.err
 
 
+async def test_the_readmes_commands_do_what_it_says(trigger: Trigger) -> None:
+    (block,) = texts("rehearse")
+    listed, happy, forged = (shlex.split(line) for line in block.splitlines())
+    assert [command[:2] for command in (listed, happy, forged)] == [["relay", "trigger"]] * 3
+    told = [await trigger(*command[2:]) for command in (listed, happy, forged)]
+    assert [one.code for one in told] == [0, 0, 0], [one.err for one in told]
+    assert "netnut.completed" in told[0].out
+    assert told[1].out.count("\tcompleted\t") == 20
+    (row,) = json.loads(told[2].out)
+    assert (row["status"], row["notified"]) == ("failed", "401")
+
+
 async def test_every_seed_can_be_rehearsed_with_its_knobs(trigger: Trigger, port: int) -> None:
     failed = await trigger("freddy.failed", "--work", "10ms")
     assert (failed.code, failed.out.split("\t")[2]) == (0, "failed"), failed.err
-    forged = await trigger("pulse.completed", "--sign", "wrong")
-    assert (forged.code, forged.out.split("\t")[2:5:2]) == (0, ["completed", "401"]), forged.err
     silent = await trigger("inference-net.completed", "--never-call-back", "--work", "10ms")
     assert (silent.code, silent.out.split("\t")[2:5:2]) == (0, ["completed", ""]), silent.err
 
