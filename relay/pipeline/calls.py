@@ -30,6 +30,7 @@ class ClientCall:
     body: bytes = field(default=b"", repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     idempotency_key: str | None = field(default=None, repr=False)
+    reached_at: str = field(default="", repr=False)  # the URL below which the client found this webhook's calls
 
     @property
     def content_type(self) -> str:

@@ -6,7 +6,7 @@ The job is in the database before the first byte is sent. An answer that a clien
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import structlog
@@ -20,7 +20,7 @@ from relay.pipeline.bindings import Binding
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
 from relay.pipeline.excerpt import redact
 from relay.pipeline.floor import Floor
-from relay.pipeline.forwarding import headers_to_return
+from relay.pipeline.forwarding import body_to_return, headers_to_return
 from relay.pipeline.prepare import job_keys, origin_problem
 from relay.pipeline.receive import FetchHands
 from relay.pipeline.repeats import AGAIN, UNKNOWN, Once, Repeats
@@ -114,6 +114,7 @@ class Exchanges:
         headers = headers_to_return(answered.http_status, answered.headers)
         told = Forwarded(answered.http_status, headers, answered.body, exchange.job.id)
         if said.kind == "accepted":
+            told = replace(told, body=body_to_return(exchange.binding, call.reached_at, answered.body))
             return await self._accepted(exchange, said, told)
         error = self._error(exchange, said, answered.http_status)
         if said.kind == "unclear" and exchange.job.submitted:

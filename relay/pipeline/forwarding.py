@@ -14,7 +14,10 @@ from urllib.parse import unquote_plus
 from relay.model import Secret
 from relay.outbound.authorization import CREDENTIAL_HEADERS, FRAMING_HEADERS
 from relay.pipeline.bindings import Binding
+from relay.providers.message import Message
+from relay.providers.splice import put_member
 from relay.providers.submit import Submission
+from relay.providers.submitting import match_call
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -81,6 +84,30 @@ def headers_to_return(http_status: int, answered: Mapping[str, str]) -> Headers:
     if "location" in answered and http_status in (201, 202) and _VALUE.match(answered["location"]):
         kept.append(("location", answered["location"]))
     return tuple(kept)
+
+
+def body_to_return(binding: Binding, reached_at: str, body: bytes) -> bytes:
+    """The answer to a submit as the client gets it: the provider's bytes, but for URLs that have to lead through Relay.
+
+    The client would show its key there, which is Relay's. Only URLs of calls that go through are changed.
+    """
+    submit, base_url = binding.profile.submit, binding.base_url
+    if submit is None or not submit.through_relay or not reached_at or base_url is None:
+        return body
+    base = base_url.rstrip("/")
+    message = Message(submit.selector.read(body) or {}, {}, "")
+    for place in submit.through_relay:
+        url = message.url((place,))
+        if url is not None and url.startswith(f"{base}/") and _passes(binding, url[len(base) :].partition("?")[0]):
+            names = [str(step) for step in place.steps]
+            body = put_member(body, names, reached_at + url[len(base) :], "replace")
+    return body
+
+
+def _passes(binding: Binding, path: str) -> bool:
+    profile, parameters = binding.profile, binding.webhook.parameters
+    matched = (match_call(profile, method, path, parameters) for method in ("GET", "PUT", "POST", "DELETE"))
+    return any(found is not None and found.submission is None for found in matched)
 
 
 def target_url(binding: Binding, path: str, query: str) -> str | None:

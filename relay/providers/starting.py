@@ -101,6 +101,7 @@ waits = [2, 5, 10, 20, 30, 60]  # seconds between one question and the next; the
 # status = ["status"]
 # idempotent = true             # it takes a repeated Idempotency-Key once: what got no answer may be sent again
 # passes = ["GET /v1/jobs/*"]   # calls that go through untouched
+# through_relay = ["status_url"]  # URLs in the answer that the provider's own clients follow with the key they hold
 #
 # [[submit.jobs]]
 # calls = ["POST /v1/jobs"]     # * is one segment of the path, ** one or more

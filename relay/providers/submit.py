@@ -69,11 +69,14 @@ class Submit:
     cancel_url: Paths = ()
     status: Paths = ()
     error: Paths = ()
+    through_relay: Paths = ()  # URLs in the answer that clients follow with the key they hold, which is Relay's
     selector: Selector = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         urls = (self.response_url, self.status_url, self.cancel_url)
-        object.__setattr__(self, "selector", selector_of(self.job_id, *urls, self.status, self.error))
+        object.__setattr__(
+            self, "selector", selector_of(self.job_id, *urls, self.status, self.error, self.through_relay)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,12 @@ def submit(table: Table | None, parameters: tuple[Parameter, ...], auth: Auth) -
         cancel_url=table.paths("cancel_url"),
         status=table.paths("status"),
         error=table.paths("error"),
+        through_relay=table.body_paths("through_relay"),
     )
+    if any(path.pick or not all(isinstance(step, str) for step in path.steps) for path in result.through_relay):
+        table.problem("through_relay", "expected places of members such as urls.get, outside of lists")
+    if result.through_relay and not result.passes:
+        table.problem("passes", "is missing; the URLs of through_relay lead to calls that go through")
     if not table.has("jobs"):
         table.problem("jobs", "is missing; expected at least one table [[submit.jobs]]")
     if not table.has("job_id") and not table.has("response_url"):

@@ -43,6 +43,7 @@ GUARD: Final = {
 }
 
 _RAW: Final = re.compile(rb"/submit/(wh_[0-9a-f]{32})(/[^?#]*)\Z")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +115,7 @@ class SubmitEndpoint:
             caller_id=caller.key_id,
             metadata=metadata_of(request.headers.getlist(METADATA)) if starts_job else {},
             idempotency_key=given_key(request) if starts_job else None,
+            reached_at=_reached_at(request, webhook.id) if starts_job else "",
         )
         if len([name for name, _ in call.headers if name == "content-type"]) > 1:
             raise Problem(400, "invalid_header", "The body has one Content-Type.")
@@ -183,6 +185,17 @@ class SubmitEndpoint:
             http_status=http_status,
             answer_bytes=size,
         )
+
+
+def _reached_at(request: Request, webhook_id: str) -> str:
+    """Where the client found this webhook's calls, by its own words or a proxy's; empty if that cannot be told.
+
+    Nobody but this client is told of it, so that it may say what it likes.
+    """
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    scheme = request.headers.get("x-forwarded-proto", request.url.scheme).partition(",")[0].strip()
+    known = scheme in ("http", "https") and _HOST.fullmatch(host)
+    return f"{scheme}://{host}/submit/{webhook_id}" if known else ""
 
 
 def _declared_length(request: Request) -> int | None:

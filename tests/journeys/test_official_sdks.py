@@ -35,6 +35,7 @@ client = fal_client.SyncClient()
 handle = client.submit("fal-ai/stand-in/sub", {"prompt": "coffee"})
 states = [type(state).__name__ for state in client.get_handle("fal-ai/stand-in", handle.request_id).iter_events()]
 result = client.result("fal-ai/stand-in", handle.request_id)
+assert handle.get() == result
 print(json.dumps({"id": handle.request_id, "points_to": handle.response_url, "states": states, "result": result}))
 """
 
@@ -188,9 +189,19 @@ async def asks_once(customer: Customer, **more: Any) -> Any:
         )
 
 
+BY_FAL_SUBSCRIBING: Final = """
+import json, fal_client
+
+ids = []
+result = fal_client.subscribe("fal-ai/stand-in/sub", {"prompt": "coffee"}, on_enqueue=ids.append, with_logs=True)
+print(json.dumps({"id": ids[0], "result": result}))
+"""
+
+
 @of("fal")
+@pytest.mark.parametrize("script", [BY_FAL, BY_FAL_SUBSCRIBING], ids=["submit", "subscribe"])
 async def test_fals_client_submits_and_waits_through_the_relay(
-    customer: Customer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    customer: Customer, script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in = customer.relay.stand_in
     monkeypatch.setattr(stand_in.storage, "put", lambda *_, **__: "https://storage.example/a-picture")
@@ -203,14 +214,16 @@ async def test_fals_client_submits_and_waits_through_the_relay(
             "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", BY_FAL, stdout=subprocess.PIPE, env=environment
+            sys.executable, "-c", script, stdout=subprocess.PIPE, env=environment
         )
         printed, _ = await process.communicate()
     assert process.returncode == 0
     said = json.loads(printed)
-    assert said["states"][-1] == "Completed"
-    # The answer is the provider's own, and so are the URLs in it: a handle made from it would pass by the relay.
-    assert said["points_to"] == f"{stand_in.url}/{APP}/requests/{said['id']}"
+    if script is BY_FAL:
+        assert said["states"][-1] == "Completed"
+        assert said["points_to"].startswith("https://127.0.0.1:"), "a client that follows it comes by the relay"
+        assert said["points_to"].endswith(f"/submit/{customer.base.rpartition('/')[2]}/{APP}/requests/{said['id']}")
+    assert {one.path.partition("/requests/")[0] for one in stand_in.asked("GET")} == {f"/{APP}"}
     payload = await customer.completed(said["id"])
     assert payload == await customer.served(said["id"])
     assert said["result"] == json.loads(payload)

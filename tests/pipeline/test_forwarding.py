@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from relay.model import Secret
-from relay.pipeline.forwarding import headers_to_return, headers_to_send, query_to_send
+from relay.pipeline.bindings import bind
+from relay.pipeline.forwarding import body_to_return, headers_to_return, headers_to_send, query_to_send
+from relay.providers.loader import load_profiles
+from tests.support.store import a_webhook
 
 KEY = Secret("rk_the-clients-own-key")
 
@@ -64,3 +69,39 @@ def test_a_place_goes_back_for_what_was_made_and_not_for_a_redirect() -> None:
     answered = {"location": "/v1/things/1", "x-limit": "5"}
     assert dict(headers_to_return(201, answered)) == answered
     assert dict(headers_to_return(307, answered)) == {"x-limit": "5"}
+
+
+# --- URLs of an answer that lead through Relay ---
+
+FAL = bind(a_webhook(provider="fal", credentials={"api_key": Secret("k")}, origins=()), load_profiles(None)["fal"])
+HERE = "https://relay.example/submit/wh_1"
+
+
+def test_urls_that_a_client_follows_with_its_key_lead_through_relay_and_nothing_else_changes() -> None:
+    base = "https://queue.fal.run/fal-ai/x/requests/7"
+    body = b'{"request_id":  "7", "status_url": "%b/status?logs=1",\n "response_url":"%b", "n": 1e400}'
+    told = body_to_return(FAL, HERE, body % (base.encode(), base.encode()))
+    here = f"{HERE}/fal-ai/x/requests/7".encode()
+    assert told == body % (here, here)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://queue.fal.run.evil.example/fal-ai/x/requests/7",
+        "https://elsewhere.example/fal-ai/x/requests/7",
+        "https://queue.fal.run/fal-ai/x/secrets",
+        "https://queue.fal.run/fal-ai/../x/requests/7",
+        "not a url",
+        7,
+        None,
+    ],
+)
+def test_a_url_that_would_not_go_through_stays(url: object) -> None:
+    body = json.dumps({"request_id": "7", "response_url": url}).encode()
+    assert body_to_return(FAL, HERE, body) == body
+    good = json.dumps({"response_url": "https://queue.fal.run/fal-ai/x/requests/7"}).encode()
+    assert body_to_return(FAL, "", good) == good, "where the client found us is not known"
+    other = bind(a_webhook(), load_profiles(None)["netnut"])
+    assert body_to_return(other, HERE, good) == good
+    assert body_to_return(FAL, HERE, b"<html>") == b"<html>"

@@ -130,6 +130,9 @@ WRONG = [
     (HOP + 'url = "u"\nwhen = "header:x = y"', "fetch.hops[0].when: expected a path in the JSON body"),
     (HOP + 'url = "u"\nif = "x"', "fetch.hops[0].if: unknown key"),
     (MINIMAL + "[[poll.steps]]\nuntil_seconds = 5\nevery_seconds = 1", "poll.steps[0].until_seconds: expected the age"),
+    (SUBMIT.replace('"id"\n', '"id"\nthrough_relay = ["urls[0]"]\n'), "submit.through_relay: expected places of"),
+    (SUBMIT.replace('"id"\n[', '"id"\nthrough_relay = ["url"]\n['), "submit.passes: is missing; the URLs of"),
+    (SUBMIT.replace('"id"\n[', '"id"\nidempotent = "yes"\n['), "submit.idempotent: expected true or false"),
     (MINIMAL + "[[poll.steps]]\nevery_seconds = 1\n[[poll.steps]]\nevery_seconds = 2", "poll.steps[0].until_seconds"),
     (MINIMAL + "[[poll.steps]]\nuntil_seconds = 5", "poll.steps[0].every_seconds: is missing"),
     (MINIMAL + "[[poll.steps]]\nuntil_seconds=9\nevery_seconds=1\n[[poll.steps]]\nuntil_seconds=8\nevery_seconds=1\n"

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import trustme
 
 PIECE_BYTES = 65_536
+LINE_END = b" HTTP/1.1\r\n"  # of a request
+PROTO = b"X-Forwarded-Proto: https\r\n"
 
 
 @asynccontextmanager
@@ -24,7 +26,7 @@ async def tls_front(url: str, ca_file: Path) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection(behind.hostname, behind.port)
-        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+        await asyncio.gather(_pump(reader, inner_writer, told=True), _pump(inner_reader, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     try:
@@ -33,9 +35,9 @@ async def tls_front(url: str, ca_file: Path) -> AsyncIterator[str]:
         server.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, told: bool = False) -> None:
     with suppress(ConnectionError, ssl.SSLError):
         while piece := await reader.read(PIECE_BYTES):
-            writer.write(piece)
+            writer.write(piece.replace(LINE_END, LINE_END + PROTO, 1) if told else piece)
             await writer.drain()
     writer.close()
