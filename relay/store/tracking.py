@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from relay.clock import Instant
@@ -98,9 +98,13 @@ def _can_be_asked_now(before: Job, now: Job) -> bool:
 
 
 def make_due(connection: Connection, job_id: str, now: Instant) -> Job | None:
-    """Have a job fetched now, unless it is completed. Whoever works on it keeps its claim and comes back at once."""
+    """Have a job fetched now, unless it is completed. Whoever works on it keeps its claim and comes back at once.
+
+    That one is told as if by a notification, for what it is being answered may be older than the wish.
+    """
     wanted = (jobs.c.id == job_id, jobs.c.status != JobStatus.COMPLETED.value)
-    connection.execute(update(jobs).where(*wanted).values(due_at=now, notified_at=now))
+    notified_at = case((jobs.c.lease_until > now, now), else_=jobs.c.notified_at)
+    connection.execute(update(jobs).where(*wanted).values(due_at=now, notified_at=notified_at))
     return job_rows.get(connection, job_id)
 
 

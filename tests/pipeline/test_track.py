@@ -147,7 +147,7 @@ async def test_a_fetch_can_be_asked_for_now(stage: Stage) -> None:
     job = await tracked(stage, await stage.add_webhook(poll_seconds=(1000.0,)))
     for expected in ("waiting", "completed"):
         outcome = await stage.tracker.fetch_now(await stage.job(job.id))
-        assert isinstance(outcome, Job)
+        assert isinstance(outcome, Job) and outcome.notified_at is None, "nobody has notified us"
         stage.clock.advance(1)
         await stage.work_until_idle()
         assert (await stage.job(job.id)).status == expected

@@ -31,7 +31,7 @@ from relay.web.fields import (
     View,
     WebhookId,
 )
-from relay.web.problems import Problem, not_found, unprocessable
+from relay.web.problems import Problem, Wrong, not_found, unprocessable
 from relay.web.services import Services
 
 
@@ -107,9 +107,10 @@ class AttemptView(View):
 
 
 class AttemptsView(View):
-    """The attempts, oldest first."""
+    """The attempts, oldest first. There is no further page."""
 
     data: list[AttemptView]
+    next_cursor: None = None
 
 
 def view_of(services: Services, job: Job) -> JobView:
@@ -154,7 +155,11 @@ async def track(call: Call[NoQuery, NewJob]) -> Answer:
     """Follow a job: it is fetched even if no notification ever comes. 200 when it was known before."""
     given = call.body
     if given.provider_job_id is None and given.response_url is None:
-        raise Problem(422, "validation_error", "One of provider_job_id and response_url is needed.")
+        detail = "One of provider_job_id and response_url is needed."
+        fields = ("#/provider_job_id", "#/response_url")
+        raise Problem(
+            422, "validation_error", detail, [Wrong("one of the two is needed", "missing", pointer=at) for at in fields]
+        )
     webhook = (await call.services.configuration.refresh()).webhooks.get(given.webhook_id)
     if webhook is None or webhook.deleted_at is not None:
         raise unprocessable("#/webhook_id", "is not a webhook", "unknown_webhook")

@@ -109,7 +109,9 @@ async def test_the_attempts_of_a_job_are_listed_oldest_first(management: Managem
             put_attempt(conn, attempt(one.id, number, clock.now()))
 
     await management.database.write(store)
-    listed = (await management.client.get(f"/v1/jobs/{one.id}/attempts")).json()["data"]
+    page = (await management.client.get(f"/v1/jobs/{one.id}/attempts")).json()
+    assert page["next_cursor"] is None
+    listed = page["data"]
     assert [(item["number"], item["trigger"], item["http_status"]) for item in listed] == [
         (1, "new", 503),
         (2, "retry", 503),
