@@ -17,9 +17,6 @@ from click.testing import CliRunner
 
 from relay.cli.main import cli
 from relay.demo.rehearsal import EVENTS
-from tests.crash.rig import free_port
-from tests.journeys.test_readme import texts
-from tests.support.journey import ADMIN_KEY, running, settings_of
 from tests.journeys.test_readme import texts
 from tests.support.journey import ADMIN_KEY, running, settings_of
 from tests.support.ports import free_port
