@@ -275,6 +275,7 @@ class Delivery:
     lease_until: Instant | None
     claims: int
     last_error: str | None
+    pull_at: Instant | None = None  # of a pull subscription: when it may be taken (again), in place of `due_at`
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,7 @@ from relay.model import Job, new_id
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
+from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
@@ -27,6 +28,7 @@ from relay.pipeline.gate import OriginGate
 from relay.pipeline.jwks import PublishedKeys
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.probe import SubscriptionProbe
+from relay.pipeline.pull import Puller
 from relay.pipeline.receive import Receiver
 from relay.pipeline.replay import Replayer
 from relay.pipeline.under_way import UnderWay
@@ -41,6 +43,7 @@ from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
 from relay.web.server import Server
 from relay.web.services import Services
+from relay.web.sse import Streams
 from relay.workers import housekeeping
 from relay.workers.heartbeat import Heartbeat
 from relay.workers.supervisor import Duty, Supervisor
@@ -71,6 +74,8 @@ class Relay:
         self.settings = settings
         self._bound = bound
         self.clock: Clock = clock or SystemClock()
+        self.stopping = asyncio.Event()
+        self.bell = Bell()
         self.failed = asyncio.Event()  # set when the database file could not be synced: stop and start again
         self._serves = serves
         self._works = works
@@ -165,7 +170,7 @@ class Relay:
                 slots=settings.delivery_slots,
                 max_seconds=settings.delivery_timeout_seconds,
             )
-        fanout = Fanout(self.clock, delivering, settings.lease_seconds)
+        fanout = Fanout(self.clock, delivering, settings.lease_seconds, self.bell)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
         concluder = Concluder(floor, fanout, deliverer)
         self.fetcher = Fetcher(floor, self.providers_door, self.gate, concluder, limits)
@@ -182,7 +187,8 @@ class Relay:
         self.receiver = Receiver(floor, self.tokens, fetching, published, self._may_take, under_way)
         self.tracker = calls.tracker(settings, floor, self.providers_door, concluder, fetching, self.watch)
         self.submitter = calls.submitter(settings, floor, self.tokens, self.providers_door, fetching, under_way)
-        self.replayer = Replayer(floor, delivering)
+        self.replayer = Replayer(floor, delivering, bell=self.bell)
+        self.puller = Puller(floor, deliverer, self.bell)
         self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
 
     async def _fetch(self, job: Job) -> None:
@@ -237,9 +243,12 @@ class Relay:
             submitter=self.submitter,
             receiver=self.receiver,
             replayer=self.replayer,
+            puller=self.puller,
             tester=self.probe,
             door=self.deliveries_door,
             waker=self,
+            streams=Streams(),
+            stopping=self.stopping,
         )
 
     async def components(self) -> Mapping[str, str | bool]:
@@ -264,7 +273,8 @@ class Relay:
             self.fetching.hint()
 
     def deliveries_due(self) -> None:
-        """Some delivery may be due."""
+        """Some delivery may be due, or may be taken."""
+        self.bell.ring_all()
         if self.delivering is not None:
             self.delivering.hint()
 
@@ -295,6 +305,7 @@ class Relay:
     async def stop(self) -> None:
         """Take nothing new, finish what is under way or give it back, let go of everything."""
         self._draining = True
+        self.stopping.set()
         seconds = self.settings.shutdown_seconds
         tasks = [hands.drain(seconds) for hands in (self.fetching, self.delivering) if hands is not None]
         if self.server is not None:

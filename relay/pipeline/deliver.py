@@ -92,9 +92,9 @@ class Deliverer:
         if subscription is None:  # made by another node a moment ago
             configuration = await self._floor.configuration.refresh()
             subscription = configuration.subscriptions.get(work.delivery.subscription_id)
-        if subscription is None or subscription.deleted_at is not None or subscription.url is None:
+        if subscription is None or subscription.deleted_at is not None:
             await self._set_aside(work, DeliveryStatus.CANCELLED, "subscription_deleted")
-        elif subscription.status is not SubscriptionStatus.ACTIVE:
+        elif subscription.status is not SubscriptionStatus.ACTIVE or subscription.url is None:  # paused, or it pulls
             await self._set_aside(work, DeliveryStatus.PENDING, work.delivery.last_error)
         else:
             await self._attempt(work, subscription, subscription.url)
@@ -175,6 +175,14 @@ class Deliverer:
         await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
 
     # --- what is sent ---
+
+    async def message(self, subscription: Subscription, work: DeliveryWork) -> tuple[dict[str, str], bytes] | None:
+        """The headers and body that an attempt would send now, for who takes them. None when the result is gone."""
+        found = await self._body(work)
+        if found is None:
+            return None
+        job_id, body = found
+        return self._headers(work, job_id, subscription, body, self._floor.clock.now()), body
 
     def _headers(
         self, work: DeliveryWork, job_id: str, subscription: Subscription, body: bytes, now: Instant

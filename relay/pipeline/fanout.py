@@ -13,6 +13,7 @@ from typing import Protocol
 from relay.clock import Clock, Instant, after
 from relay.frozen import frozen
 from relay.model import DELIVERY, RESULT_TYPES, Delivery, DeliveryStatus, Result, Subscription, new_id
+from relay.pipeline.bell import Bell
 from relay.store.configuration import Configuration
 
 
@@ -46,8 +47,8 @@ def matches(subscription: Subscription, result: Result) -> bool:
     return result.type in (RESULT_TYPES if subscription.event_types is None else subscription.event_types)
 
 
-def new_delivery(result: Result, subscription_id: str, now: Instant) -> Delivery:
-    """The first delivery of a result to a subscription."""
+def new_delivery(result: Result, subscription_id: str, now: Instant, *, pulled: bool = False) -> Delivery:
+    """The first delivery of a result to a subscription, which has it sent or, if `pulled`, takes it."""
     return Delivery(
         id=new_id(DELIVERY, now),
         result_id=result.id,
@@ -60,10 +61,11 @@ def new_delivery(result: Result, subscription_id: str, now: Instant) -> Delivery
         created_at=now,
         settled_at=None,
         http_status=None,
-        due_at=now,
+        due_at=None if pulled else now,
         lease_until=None,
         claims=0,
         last_error=None,
+        pull_at=now if pulled else None,
     )
 
 
@@ -73,17 +75,22 @@ class Plan:
 
     deliveries: tuple[Delivery, ...]
     hands: DeliveryHands
+    bell: Bell
 
     @property
     def claimed(self) -> list[Delivery]:
         return [delivery for delivery in self.deliveries if delivery.claims]
 
     def start(self, job_id: str, body: bytes | None) -> None:
-        """They are in the database: send those that are claimed, say that the others are due."""
+        """They are in the database: send those that are claimed, say that the others are due or may be taken."""
         claimed = self.claimed
         for delivery in claimed:
             self.hands.start(DeliveryWork(delivery, job_id, body))
-        if len(claimed) < len(self.deliveries):
+        if len(claimed) == len(self.deliveries):
+            return
+        pulled = [delivery.subscription_id for delivery in self.deliveries if delivery.pull_at is not None]
+        self.bell.ring(pulled)
+        if len(claimed) + len(pulled) < len(self.deliveries):
             self.hands.hint()
 
     def release(self) -> None:
@@ -95,22 +102,25 @@ class Plan:
 class Fanout:
     """Plans the deliveries of results."""
 
-    def __init__(self, clock: Clock, hands: DeliveryHands, lease_seconds: float) -> None:
+    def __init__(self, clock: Clock, hands: DeliveryHands, lease_seconds: float, bell: Bell | None = None) -> None:
         self._clock = clock
         self._hands = hands
+        self._bell = bell or Bell()
         self._lease_seconds = lease_seconds
 
     def plan(self, result: Result, configuration: Configuration) -> Plan:
         """One delivery per matching subscription, claimed where a slot is free."""
         now = self._clock.now()
         wanted = (item for item in configuration.subscriptions.values() if matches(item, result))
-        return Plan(tuple(self._claimed_if_free(self._new(result, wanted, now), now)), self._hands)
+        return Plan(tuple(self._claimed_if_free(self._new(result, wanted, now), now)), self._hands, self._bell)
 
     def _new(self, result: Result, wanted: Iterable[Subscription], now: Instant) -> Iterable[Delivery]:
-        return (new_delivery(result, subscription.id, now) for subscription in wanted)
+        return (
+            new_delivery(result, subscription.id, now, pulled=subscription.kind == "pull") for subscription in wanted
+        )
 
     def _claimed_if_free(self, deliveries: Iterable[Delivery], now: Instant) -> Iterable[Delivery]:
         lease_until = after(now, self._lease_seconds)
         for delivery in deliveries:
-            free = self._hands.reserve(delivery.subscription_id)
+            free = delivery.pull_at is None and self._hands.reserve(delivery.subscription_id)
             yield replace(delivery, lease_until=lease_until, claims=1) if free else delivery

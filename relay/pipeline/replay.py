@@ -25,6 +25,7 @@ from relay.model import (
     instant_of,
     new_id,
 )
+from relay.pipeline.bell import Bell
 from relay.pipeline.fanout import DeliveryHands, matches
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record
@@ -62,9 +63,16 @@ class DryRun:
 class Replayer:
     """Replays: try, start, plan, cancel."""
 
-    def __init__(self, floor: Floor, hands: DeliveryHands, on_started: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        hands: DeliveryHands,
+        on_started: Callable[[], None] = lambda: None,
+        bell: Bell | None = None,
+    ) -> None:
         self._floor = floor
         self._hands = hands
+        self._bell = bell or Bell()
         self._on_started = on_started
 
     async def dry_run(self, request: ReplayRequest) -> DryRun:
@@ -165,13 +173,14 @@ class Replayer:
 
         if await self._floor.database.write(write):
             self._hands.hint()
+            self._bell.ring_all()
         else:
             await self._floor.configuration.refresh(seen=configuration.version)
 
 
 def _targets(wanted: Sequence[str] | None, configuration: Configuration) -> list[Subscription]:
     """The subscriptions that a replay is for: the named ones, else all active ones."""
-    there = [item for item in configuration.subscriptions.values() if item.deleted_at is None and item.kind == "push"]
+    there = [item for item in configuration.subscriptions.values() if item.deleted_at is None]
     if wanted is None:
         return [item for item in there if item.status is SubscriptionStatus.ACTIVE]
     return [item for item in there if item.id in set(wanted)]
@@ -197,6 +206,7 @@ def _deliveries(replay: Replay, page: Candidates, targets: Sequence[Subscription
     for place, (result, target) in enumerate(pairs, start=replay.total):
         delivery_id = new_id(DELIVERY, now)
         wait = 0.0 if replay.rate_per_second is None else place / replay.rate_per_second
+        waits_until = max(now, after(replay.created_at, wait))
         made.append(
             Delivery(
                 id=delivery_id,
@@ -210,10 +220,11 @@ def _deliveries(replay: Replay, page: Candidates, targets: Sequence[Subscription
                 created_at=now,
                 settled_at=None,
                 http_status=None,
-                due_at=max(now, after(replay.created_at, wait)),
+                due_at=None if target.kind == "pull" else waits_until,
                 lease_until=None,
                 claims=0,
                 last_error=None,
+                pull_at=waits_until if target.kind == "pull" else None,
             )
         )
     return made

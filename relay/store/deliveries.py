@@ -42,10 +42,11 @@ def page(
     return page_of(conn, deliveries, DELIVERY, window or Window(), where, read)
 
 
-def retry(conn: Connection, id: str, now: Instant) -> Delivery | None:
+def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> Delivery | None:
     """Make it due now with a fresh budget of attempts, whatever became of it. None when there is no such delivery.
 
-    One that is being sent this moment keeps its claim and only gets the fresh budget: a second sender would repeat it.
+    `pulled`: its subscription takes it, instead of having it sent. One that is being sent this moment keeps its claim
+    and only gets the fresh budget: a second sender would repeat it.
     """
     mine = deliveries.c.id == id
     busy = (deliveries.c.status == DeliveryStatus.PENDING.value, deliveries.c.lease_until > now)
@@ -54,7 +55,8 @@ def retry(conn: Connection, id: str, now: Instant) -> Delivery | None:
         due = {
             "status": DeliveryStatus.PENDING.value,
             "settled_at": None,
-            "due_at": now,
+            "due_at": None if pulled else now,
+            "pull_at": now if pulled else None,
             "lease_until": None,
             "last_error": None,
             "claims": deliveries.c.claims + 1,
@@ -78,8 +80,13 @@ def cancel_some(
     How many there were: call it again, in a transaction of its own, until there are none.
     """
     owner = deliveries.c.subscription_id == subscription_id if subscription_id else deliveries.c.replay_id == replay_id
-    some = select(deliveries.c.id).where(owner, deliveries.c.due_at.is_not(None)).limit(limit)
-    return conn.execute(update(deliveries).where(deliveries.c.id.in_(some)).values(_ended(now))).rowcount
+    ended = 0
+    for waiting in (deliveries.c.due_at, deliveries.c.pull_at):  # each has an index of its own
+        some = select(deliveries.c.id).where(owner, waiting.is_not(None)).limit(limit - ended)
+        ended += conn.execute(update(deliveries).where(deliveries.c.id.in_(some)).values(_ended(now))).rowcount
+        if ended >= limit:
+            break
+    return ended
 
 
 def _ended(now: Instant) -> dict[str, Any]:
@@ -87,6 +94,7 @@ def _ended(now: Instant) -> dict[str, Any]:
         "status": DeliveryStatus.CANCELLED.value,
         "settled_at": now,
         "due_at": None,
+        "pull_at": None,
         "lease_until": None,
         "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
     }
@@ -110,12 +118,13 @@ def read(row: Row) -> Delivery:
         lease_until=row.lease_until,
         claims=row.claims,
         last_error=row.last_error,
+        pull_at=row.pull_at,
     )
 
 
 COLUMNS: Final = (
     "id", "result_id", "subscription_id", "replay_id", "message_id", "status", "attempts", "budget_from", "created_at",
-    "settled_at", "http_status", "due_at", "lease_until", "claims", "last_error",
+    "settled_at", "http_status", "due_at", "lease_until", "claims", "last_error", "pull_at",
 )  # fmt: skip
 
 
@@ -125,4 +134,5 @@ def to_row(delivery: Delivery) -> tuple[Any, ...]:
         delivery.id, delivery.result_id, delivery.subscription_id, delivery.replay_id or "", delivery.message_id,
         delivery.status.value, delivery.attempts, delivery.budget_from, delivery.created_at, delivery.settled_at,
         delivery.http_status, delivery.due_at, delivery.lease_until, delivery.claims, delivery.last_error,
+        delivery.pull_at,
     )  # fmt: skip

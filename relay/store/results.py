@@ -95,6 +95,7 @@ def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
         "status": DeliveryStatus.CANCELLED.value,
         "settled_at": now,
         "due_at": None,
+        "pull_at": None,
         "lease_until": None,
         "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
         "last_error": "payload_erased",

@@ -36,7 +36,8 @@ def read(conn: Connection, now: Instant, day_seconds: float) -> Stats:
         jobs_open=_count(conn, jobs, [jobs.c.due_at.is_not(None)]),
         jobs_overdue=_count(conn, jobs, [jobs.c.due_at.is_not(None), jobs.c.deadline < now]),
         oldest_due_job_seconds=_waited(conn, jobs.c.due_at, now),
-        deliveries_pending=_count(conn, deliveries, [deliveries.c.due_at.is_not(None)]),
+        deliveries_pending=_count(conn, deliveries, [deliveries.c.due_at.is_not(None)])
+        + _count(conn, deliveries, [deliveries.c.pull_at.is_not(None)]),
         deliveries_exhausted=_count(conn, deliveries, [*exhausted, deliveries.c.status != usual]),
         oldest_due_delivery_seconds=_waited(conn, deliveries.c.due_at, now),
         notifications=_by_status(conn, notifications, lowest_id(NOTIFICATION, since)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from relay.clock import Instant
@@ -37,8 +37,13 @@ def window(call: Call[Any, Any]) -> Window:
 
 def answer(call: Call[Any, Any], page: Page[T], id_of: Callable[[T], str], view: Callable[[T], V]) -> Answer:
     """The page as it goes out."""
-    cursor = call.services.cursors.mint(id_of(page.items[-1]), _fingerprint(call)) if page.more else None
-    return Answer(200, Paged[Any](data=[view(item) for item in page.items], next_cursor=cursor))
+    return after(call, page.items, id_of(page.items[-1]) if page.more else None, view)
+
+
+def after(call: Call[Any, Any], items: Sequence[T], last_id: str | None, view: Callable[[T], V]) -> Answer:
+    """Items as a page that the rows below `last_id` follow (None: nothing follows)."""
+    cursor = None if last_id is None else call.services.cursors.mint(last_id, _fingerprint(call))
+    return Answer(200, Paged[Any](data=[view(item) for item in items], next_cursor=cursor))
 
 
 def _fingerprint(call: Call[Any, Any]) -> str:

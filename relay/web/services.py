@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ from relay.outbound.provider_door import ProviderAnswer
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
 from relay.pipeline.cancel import Cancelled, ProviderFailed
 from relay.pipeline.outcomes import Record, Refused
+from relay.pipeline.pull import Message, Take
 from relay.pipeline.replay import DryRun, ReplayRequest
 from relay.pipeline.submit import Listed
 from relay.pipeline.track import Tracked, TrackRequest
@@ -22,6 +24,8 @@ from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
 from relay.signing.vault import Vault
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
+from relay.store.queue import Held
+from relay.web.sse import Streams
 
 
 class Tracker(Protocol):
@@ -90,6 +94,18 @@ class Replayer(Protocol):
         ...
 
 
+class Puller(Protocol):
+    """Messages of pull subscriptions: lease them, give them back."""
+
+    async def take(self, subscription_id: str, wanted: Take, given_up: asyncio.Event) -> list[Message]:
+        """Messages as soon as there are some, or none after the wait; given back once nobody waits for them."""
+        ...
+
+    async def release(self, subscription_id: str, leases: Collection[Held], delay_seconds: float) -> set[str]:
+        """End leases early; the delivery ids of those that still stood."""
+        ...
+
+
 class SubscriptionTester(Protocol):
     """Sends a signed test message."""
 
@@ -134,6 +150,9 @@ class Services:
     submitter: Submitter
     receiver: Receiver
     replayer: Replayer
+    puller: Puller
     tester: SubscriptionTester
     door: SubscriberDoor
     waker: Waker
+    streams: Streams
+    stopping: asyncio.Event  # set when this process begins to stop: whatever waits for something ends

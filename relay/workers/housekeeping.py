@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from relay.clock import Clock, Instant, after
-from relay.store import payloads, retention, webhooks
+from relay.store import payloads, pulling, retention, webhooks
 from relay.store.database import Database
 from relay.store.rows import Connection
 from relay.workers.supervisor import Duty
@@ -31,7 +31,18 @@ def duties(database: Database, clock: Clock, *, retention_days: float) -> list[D
         return await database.write(webhooks.erase_deleted)
 
     kept_seconds = retention_days * DAY_SECONDS
+
+    async def exhaust_messages() -> int:
+        now = clock.now()
+        before = after(now, -kept_seconds)
+        return await database.write(lambda connection: pulling.exhaust(connection, before, now))
+
+    async def adopt_messages() -> int:
+        return await database.write(pulling.adopt)
+
     return [
+        Duty("pull.exhaust", exhaust_messages, RARELY_SECONDS),
+        Duty("pull.adopt", adopt_messages, RARELY_SECONDS),
         duty("retention.results", retention.drop_results, kept_seconds),
         duty("retention.jobs", retention.drop_jobs, kept_seconds),
         duty("retention.notifications", retention.drop_notifications, kept_seconds),

@@ -7,10 +7,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, text, update
 
 from relay.clock import Instant
 from relay.store.database import Database, open_database
+from relay.store.pulling import waiting
 from relay.store.queue import QueueTable, claim, due, due_in_lane, extend, next_due_at
 from relay.store.schema import deliveries
 from tests.support.store import DELIVERY_QUEUE, HOUR, JOB_QUEUE, LATER, NOW
@@ -38,8 +39,18 @@ FROM n
 """
 
 
+PULLED = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :total)
+INSERT INTO deliveries (id, result_id, subscription_id, message_id, status, created_at, pull_at)
+SELECT 'dlv_' || CAST(200000000 + i AS TEXT), 'res_' || CAST(i AS TEXT), 'sub_pull_' || CAST(i % 2 AS TEXT),
+       'res_' || CAST(i AS TEXT), CASE WHEN i <= :due THEN 'pending' ELSE 'delivered' END, :now - i,
+       CASE WHEN i <= :due THEN :now - i END
+FROM n
+"""
+
+
 async def _filled(database: Database) -> None:
-    for statement in (JOBS, DELIVERIES):  # one by one: a transaction may not last for ever
+    for statement in (JOBS, DELIVERIES, PULLED):  # one by one: a transaction may not last for ever
         await database.write(partial(_fill_one, statement=statement))
 
 
@@ -135,6 +146,7 @@ async def test_sqlite_finds_work_by_covering_indexes_alone(full_sqlite: Database
         assert "TEMP B-TREE" not in plan, (key, plan)  # a sort
         assert f"SCAN {key[0]}" not in plan, (key, plan)
         assert milliseconds < ENOUGH_MS, (key, milliseconds)
+    await _messages_are_found_by_an_index_and_leased_by_key(full_sqlite, "sqlite")
 
 
 async def test_postgresql_finds_work_by_indexes_alone(full_postgres: Database) -> None:
@@ -147,6 +159,7 @@ async def test_postgresql_finds_work_by_indexes_alone(full_postgres: Database) -
         if query != "claim":  # fifty rows are sorted so that all lock them in one order
             assert "Index Only Scan" in plan and "Sort" not in plan, (key, plan)
         assert milliseconds < ENOUGH_MS, (key, milliseconds)
+    await _messages_are_found_by_an_index_and_leased_by_key(full_postgres, "postgresql")
 
 
 async def _updates(url: str, *, index_the_lease: bool) -> tuple[int, int]:
@@ -181,3 +194,31 @@ async def test_claims_and_heartbeats_stay_hot(fresh_postgres_url: str) -> None:
 async def test_with_the_lease_in_an_index_no_heartbeat_would_be_hot(fresh_postgres_url: str) -> None:
     """The test above can fail."""
     assert await _updates(fresh_postgres_url, index_the_lease=True) == (1200, 0)
+
+
+def _pull_queries() -> dict[str, Callable[[Connection], object]]:
+    ids = [f"dlv_{200000000 + number * 997}" for number in range(1, 51)]
+    moved = {"pull_at": LATER, "claims": deliveries.c.claims + 1}
+    take = update(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.pull_at <= NOW).values(moved)
+    return {
+        "waiting": partial(waiting, subscription_id="sub_pull_1", now=NOW, limit=100),
+        "lease": lambda connection: connection.execute(take),
+    }
+
+
+PULL_PLANS = {
+    "sqlite": {
+        "waiting": "USING INDEX ix_deliveries_pull (subscription_id=? AND pull_at<?)",
+        "lease": "USING INDEX sqlite_autoindex_deliveries_1 (id=?)",
+    },
+    "postgresql": {"waiting": "ix_deliveries_pull", "lease": "pk_deliveries"},
+}
+
+
+async def _messages_are_found_by_an_index_and_leased_by_key(full: Database, kind: str) -> None:
+    for name, query in _pull_queries().items():
+        plan, milliseconds = await full.write(partial(_explained, fn=query))
+        assert PULL_PLANS[kind][name] in plan, (name, plan)
+        for slow in ("TEMP B-TREE", "SCAN deliveries", "Seq Scan on deliveries"):
+            assert slow not in plan, (name, plan)
+        assert milliseconds < ENOUGH_MS, (name, milliseconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from relay.model import (
     new_id,
 )
 from relay.outbound.deliveries import Refusal
+from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
@@ -31,6 +33,7 @@ from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.payloads import Payloads
+from relay.pipeline.pull import Puller
 from relay.pipeline.replay import Replayer
 from relay.pipeline.submit import SubmitLimits, Submitter
 from relay.pipeline.track import Tracker
@@ -46,6 +49,7 @@ from relay.store.database import Database, open_database
 from relay.store.migrate import upgrade
 from relay.web.management import build_management_app
 from relay.web.services import Services
+from relay.web.sse import Streams
 from tests.support.clock import FakeClock
 from tests.support.doors import PlainProvider, PlainSubscribers
 from tests.support.noun_rows import notification, put_notification
@@ -143,6 +147,7 @@ class Management:
     app: Starlette
     client: httpx2.AsyncClient
     floor: Floor
+    bell: Bell
 
     @property
     def database(self) -> Database:
@@ -189,7 +194,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
     await configuration.refresh()
     profiles = load_profiles(None)
     floor = _floor(clock, configuration, database, vault, profiles)
-    outside = Outside(database, clock)
+    outside, bell = Outside(database, clock), Bell()
     services = Services(
         database=database,
         configuration=configuration,
@@ -204,13 +209,27 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         tracker=_tracker(floor),
         submitter=_submitter(floor),
         receiver=Receiving(outside),
-        replayer=Replayer(floor, Hands()),
+        replayer=Replayer(floor, Hands(), bell=bell),
+        puller=Puller(floor, _deliverer(floor), bell),
         tester=Tester(outside),
         door=outside,
         waker=outside,
+        streams=Streams(),
+        stopping=asyncio.Event(),
     )
     app = build_management_app(services)
-    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor)
+    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor, bell)
+
+
+def _deliverer(floor: Floor) -> Deliverer:
+    """Makes what is sent, and sends nothing."""
+    return Deliverer(
+        floor,
+        PlainSubscribers(floor.clock),
+        lambda id: f"https://relay.example/{id}",
+        schedule=(0.0,),
+        timeout_seconds=30.0,
+    )
 
 
 def _tracker(floor: Floor) -> Tracker:

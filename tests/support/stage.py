@@ -36,6 +36,7 @@ from relay.model import (
 )
 from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.admission import TurnedAway
+from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
@@ -48,6 +49,7 @@ from relay.pipeline.gate import OriginGate
 from relay.pipeline.jwks import PublishedKeys
 from relay.pipeline.payloads import Payloads
 from relay.pipeline.prepare import Inbound
+from relay.pipeline.pull import Puller
 from relay.pipeline.receive import Answer, Receiver
 from relay.pipeline.replay import Replayer
 from relay.pipeline.track import Tracker
@@ -126,7 +128,8 @@ class Stage:
         self.delivering: DeliverHands = deliver_hands(
             platform, self.deliverer.run, slots=plan.delivery_slots, max_seconds=30.0
         )
-        fanout = Fanout(self.clock, self.delivering, plan.lease_seconds)
+        self.bell = Bell()
+        fanout = Fanout(self.clock, self.delivering, plan.lease_seconds, self.bell)
         limits = FetchLimits(120.0, plan.max_result_bytes)
         concluder = Concluder(floor, fanout, self.deliverer)
         self.fetcher = Fetcher(floor, self.provider, self.gate, concluder, limits)
@@ -135,7 +138,8 @@ class Stage:
         self.receiver = Receiver(floor, self.tokens, self.fetching, published, lambda: self.may_take, self.under_way)
         canceller = Canceller(floor, self.provider, concluder, self.fetching, self.watch, 120.0)
         self.tracker = Tracker(floor, self.fetching, self.watch, canceller)
-        self.replayer = Replayer(floor, self.delivering)
+        self.replayer = Replayer(floor, self.delivering, bell=self.bell)
+        self.puller = Puller(floor, self.deliverer, self.bell)
         self.supervisor = Supervisor(self.clock)
 
     @classmethod

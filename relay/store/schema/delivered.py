@@ -67,6 +67,7 @@ deliveries = Table(
     instant_column("settled_at"),
     Column("http_status", Integer),
     *queue_columns(),
+    instant_column("pull_at"),  # pull subscriptions: when it may be taken (again); their `due_at` is NULL
     Index("uq_deliveries_result", "result_id", "subscription_id", "replay_id", unique=True),
     Index("ix_deliveries_subscription", "subscription_id", "id"),
     Index(
@@ -94,6 +95,13 @@ deliveries = Table(
         "due_at",
         "id",
         **only("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_deliveries_pull",
+        "subscription_id",
+        "pull_at",
+        "id",
+        **only("pull_at IS NOT NULL"),
     ),
     **HOT,
 )

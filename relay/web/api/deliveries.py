@@ -75,7 +75,7 @@ def view_of(delivery: Delivery) -> DeliveryView:
         http_status=delivery.http_status,
         created_at=delivery.created_at,
         settled_at=delivery.settled_at,
-        next_attempt_at=delivery.due_at,
+        next_attempt_at=delivery.due_at if delivery.pull_at is None else delivery.pull_at,
         last_error=delivery.last_error,
     )
 
@@ -115,7 +115,7 @@ async def retry(call: Call[NoQuery, Nothing]) -> Answer:
         subscription = known.get(_there(deliveries.get(conn, call.id)).subscription_id)
         if subscription is None or subscription.deleted_at is not None:
             raise conflict("subscription_deleted", "The subscription of this delivery was deleted.")
-        return _there(deliveries.retry(conn, call.id, call.now))
+        return _there(deliveries.retry(conn, call.id, call.now, pulled=subscription.kind == "pull"))
 
     answer = await call.write(effect, lambda delivery: Answer(202, view_of(delivery)))
     call.services.waker.deliveries_due()

@@ -23,6 +23,17 @@ _OURS: Final = frozenset(
 _OURS_PREFIXES: Final = ("webhook-", "relay-", "svix-")
 
 
+async def check_address(services: Services, kind: str, url: str | None) -> str | None:
+    """Where results are sent, for who has them sent. Raises Problem 422."""
+    if kind == "pull":
+        if url is not None:
+            raise unprocessable("#/url", "is not for a pull subscription, which takes its messages", "unexpected")
+        return None
+    if url is None:
+        raise unprocessable("#/url", "is needed unless kind is pull", "missing")
+    return await check_url(services, url)
+
+
 async def check_url(services: Services, url: str) -> str:
     """The URL, if deliveries may go there. Raises Problem 422, which prints the setting that would allow it."""
     refusal = await services.door.check(url)
@@ -83,7 +94,7 @@ def check_secret(text: str) -> Secret:
 
 def check_available(given: Mapping[str, Any]) -> None:
     """Refuse what this version of Relay cannot do yet. Raises Problem 422, naming the field."""
-    for name, usable in (("kind", "push"), ("format", "envelope"), ("filter", None)):
+    for name, usable in (("format", "envelope"), ("filter", None)):
         if name in given and given[name] != usable:
             raise unprocessable(
                 f"#/{name}", f"is not yet available; leave it at {usable or 'null'}", "not_yet_available"

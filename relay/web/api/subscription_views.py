@@ -46,8 +46,10 @@ class NewSubscription(Request):
     )
 
     name: Name
-    kind: Literal["push", "pull"] = "push"
-    url: Text
+    kind: Annotated[
+        Literal["push", "pull"], Field(description="Whether results are sent to `url`, or taken from `messages`.")
+    ] = "push"
+    url: Annotated[Text | None, Field(description="Where results are sent; needed unless `kind` is `pull`.")] = None
     webhook_ids: WebhookIds | None = None
     event_types: EventTypes | None = None
     filter: dict[str, Any] | None = None

@@ -14,10 +14,10 @@ from relay.store import deliveries, subscriptions
 from relay.store.rows import Connection
 from relay.web import pages
 from relay.web.api.subscription_rules import (
+    check_address,
     check_available,
     check_headers,
     check_secret,
-    check_url,
     check_webhook_ids,
 )
 from relay.web.api.subscription_views import (
@@ -49,7 +49,7 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         id=new_id(SUBSCRIPTION, call.now),
         name=given.name,
         kind=given.kind,
-        url=await check_url(call.services, given.url),
+        url=await check_address(call.services, given.kind, given.url),
         webhook_ids=await check_webhook_ids(call.services, given.webhook_ids),
         event_types=None if given.event_types is None else tuple(dict.fromkeys(given.event_types)),
         filter=None,
@@ -81,7 +81,7 @@ async def page(call: Call[PageQuery, Nothing]) -> Answer:
 @endpoint("GET", "/v1/subscriptions/{id}", scope=Scope.READ, answers={200: SubscriptionView}, prefix=SUBSCRIPTION)
 async def show(call: Call[NoQuery, Nothing]) -> Answer:
     """One subscription."""
-    return Answer(200, view_of(await _existing(call)))
+    return Answer(200, view_of(await existing(call)))
 
 
 @endpoint(
@@ -90,11 +90,11 @@ async def show(call: Call[NoQuery, Nothing]) -> Answer:
 )  # fmt: skip
 async def change(call: Call[NoQuery, SubscriptionChange]) -> Answer:
     """Change what the body names; deliveries already made are not touched."""
-    await _existing(call)
+    kind = (await existing(call)).kind
     given = {name: getattr(call.body, name) for name in call.given}
     check_available(given)
     if "url" in given:
-        given["url"] = await check_url(call.services, given["url"])
+        given["url"] = await check_address(call.services, kind, given["url"])
     if "webhook_ids" in given:
         given["webhook_ids"] = await check_webhook_ids(call.services, given["webhook_ids"])
     if "headers" in given:
@@ -175,10 +175,16 @@ async def enable(call: Call[NoQuery, Nothing]) -> Answer:
     return await _edit(call, lambda before: replace(before, status=SubscriptionStatus.ACTIVE, status_reason=None))
 
 
-@endpoint("POST", "/v1/subscriptions/{id}/test", scope=Scope.WRITE, answers={200: TestView}, prefix=SUBSCRIPTION)
+@endpoint(
+    "POST", "/v1/subscriptions/{id}/test", scope=Scope.WRITE, answers={200: TestView}, prefix=SUBSCRIPTION,
+    refusals=(409,),
+)  # fmt: skip
 async def test(call: Call[NoQuery, Nothing]) -> Answer:
     """Send one signed test message now and say what the subscriber answered. It is not stored."""
-    attempt = await call.services.tester.test(await _existing(call))
+    subscription = await existing(call)
+    if subscription.kind == "pull":
+        raise conflict("not_a_push_subscription", "Nothing is sent to this subscription: it takes its messages.")
+    attempt = await call.services.tester.test(subscription)
     delivered = attempt.error_code is None and attempt.http_status is not None and 200 <= attempt.http_status < 300
     view = TestView(
         message_id=attempt.owner_id,
@@ -197,7 +203,8 @@ def _there(found: Subscription | None) -> Subscription:
     return found
 
 
-async def _existing(call: Call[Any, Any]) -> Subscription:
+async def existing(call: Call[Any, Any]) -> Subscription:
+    """The subscription that the path names. Raises Problem 404."""
     find = partial(subscriptions.get, id=call.id, unseal=call.services.vault.unseal)
     return _there(await call.services.database.read(find))
 
