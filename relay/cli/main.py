@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "worker": "relay.cli.run:worker",
     "demo": "relay.cli.run:demo",
     "trigger": "relay.cli.trigger:trigger",
+    "listen": "relay.cli.listen:listen",
+    "tail": "relay.cli.tail:tail",
     "db": "relay.cli.db:group",
     "webhook": "relay.cli.webhook:group",
     "sub": "relay.cli.sub:group",

@@ -10,7 +10,7 @@ from relay.cli import values
 from relay.cli.exits import Exit, Failure
 from relay.cli.noun import action_command, as_json, list_command, show_command
 from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
-from relay.cli.output import note, put_record
+from relay.cli.output import note, put_list, put_record
 from relay.cli.session import drop_none, find_id, open_api
 
 
@@ -62,6 +62,18 @@ def test(subscription: str, as_json: bool) -> None:
     put_record(outcome, as_json=as_json)
     if not outcome.get("delivered"):
         raise Failure("the test message was not delivered", Exit.FAILED)
+
+
+@group.command()
+@click.argument("subscription", metavar="NAME_OR_ID")
+@click.option("--since", metavar="AGE", help="Only results of the last 30m, 6h, 2d.")
+@as_json
+def missing(subscription: str, since: str | None, as_json: bool) -> None:
+    """List the results that it wants and does not have, newest first: `relay replay create --sub` sends them."""
+    given = None if since is None else values.since("--since", since)
+    with open_api() as api:
+        items = list(api.pages(f"{SUBSCRIPTION.address(api, subscription)}/missing", {"since": given}))
+    put_list(items, ("result_id", "type", "delivery_status", "fetched_at", "job_id"), as_json=as_json)
 
 
 group.add_command(list_command(SUBSCRIPTION))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,6 +25,15 @@ class FieldError:
 
     place: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One server-sent event; without data it is a comment."""
+
+    id: str | None
+    name: str
+    data: str
 
 
 class ApiError(RelayError):
@@ -57,6 +66,7 @@ class Api:
 
     def __init__(self, url: str, api_key: Secret | None) -> None:
         self.url = url
+        self.api_key = api_key
         headers = {"user-agent": f"relay/{relay.__version__}", "accept": "application/json"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key.reveal()}"
@@ -123,6 +133,24 @@ class Api:
                 _refuse(response)
             yield from response.iter_bytes(CHUNK_BYTES)
 
+    def events(
+        self, path: str, params: Mapping[str, object], last_event_id: str | None, *, quiet_seconds: float
+    ) -> Iterator[ServerEvent]:
+        """Server-sent events until the stream ends. Comments come as events without data, so that a caller knows that
+        the relay is there; a stream that says nothing for `quiet_seconds` is Unreachable."""
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": last_event_id} if last_event_id else {})
+        timeout = httpx2.Timeout(quiet_seconds, connect=CONNECT_SECONDS)
+        with (
+            self._translated(),
+            self._client.stream("GET", path, params=_query(params), headers=headers, timeout=timeout) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                _refuse(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise Unexpected(_not_a_relay(response))
+            yield from _events(response.iter_lines())
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -133,6 +161,20 @@ class Api:
             raise Unreachable(f"nobody answers: is `relay serve` running at {self.url}? ({error})") from error
         except httpx2.TransportError as error:
             raise Unreachable(f"the connection to the relay at {self.url} broke: {error}") from error
+
+
+def _events(lines: Iterable[str]) -> Iterator[ServerEvent]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line.startswith(":"):
+            yield ServerEvent(None, "", "")
+        elif line:
+            value = value.removeprefix(" ")
+            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
+        elif fields:
+            yield ServerEvent(fields.get("id"), fields.get("event", "message"), fields.get("data", ""))
+            fields = {}
 
 
 def _query(params: Mapping[str, object]) -> dict[str, str]:

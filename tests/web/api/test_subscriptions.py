@@ -44,7 +44,7 @@ async def test_a_url_that_policy_forbids_is_answered_with_the_setting_to_add(man
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    ({"kind": "pull"}, "#/kind", "not_yet_available"),
+    ({"kind": "pull"}, "#/url", "unexpected"),
     ({"format": "raw"}, "#/format", "not_yet_available"),
     ({"format": "thin"}, "#/format", "not_yet_available"),
     ({"filter": {}}, "#/filter", "not_yet_available"),
