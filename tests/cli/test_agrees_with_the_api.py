@@ -35,6 +35,8 @@ COMMANDS = [
     "sub create n --to https://a.example --webhook {wh} --type result.completed --filter {{}} --format thin --kind push"
     " --header a=b --secret whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA= --max-in-flight 3 --rate-per-second 4"
     " --metadata {{}}",
+    "sub create n --kind pull",
+    "sub missing {sub} --since 6h",
     "sub list",
     "sub show {sub}",
     "sub rotate-secret {sub} --overlap-seconds 5",
