@@ -101,14 +101,16 @@ class Puller:
         subscription = self._floor.configuration.current.subscriptions.get(subscription_id)
         if subscription is None or subscription.status is not SubscriptionStatus.ACTIVE:
             return []
-        now = self._floor.clock.now()
-        look = partial(pulling.waiting, subscription_id=subscription_id, now=now, limit=wanted.limit)
-        ids = _that_fit(await self._floor.database.read(look))
-        if not ids:
-            return []
-        until = after(now, wanted.lease_seconds)
-        lease = partial(pulling.lease, ids=ids, now=now, until=until, attempt_of=partial(_attempt, now=now))
-        leased = await self._floor.database.write(lease)
+        leased: list[Delivery] = []
+        while not leased:  # others may have been quicker, and yet more be waiting
+            now = self._floor.clock.now()
+            look = partial(pulling.waiting, subscription_id=subscription_id, now=now, limit=wanted.limit)
+            ids = _that_fit(await self._floor.database.read(look))
+            if not ids:
+                return []
+            until = after(now, wanted.lease_seconds)
+            lease = partial(pulling.lease, ids=ids, now=now, until=until, attempt_of=partial(_attempt, now=now))
+            leased = await self._floor.database.write(lease)
         messages = [await self._message(subscription, delivery, until) for delivery in leased]
         return [message for message in messages if message is not None]
 

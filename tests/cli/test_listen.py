@@ -11,7 +11,7 @@ from tests.cli.conftest import KEY, Run
 from tests.support.fake_api import Answer, FakeApi, Request, page, problem
 
 SUB = "sub_" + "1" * 32
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "message_id": "res_" + "2" * 32, "lease": "dlv_x.1", "attempt": 1, "created_at": "2026-11-21T19:00:00.000Z",
     "headers": {"webhook-id": "res_2"}, "body": '{"type":"result.completed"}',
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -20,8 +21,9 @@ PATIENT = Take(limit=10, wait_seconds=60, lease_seconds=30)
 DAY = 86_400.0
 
 
-async def _pulling(stage: Stage, **changes: object) -> Subscription:
-    return await stage.add_subscription(**{"kind": "pull", "url": None, **changes})
+async def _pulling(stage: Stage, **changes: Any) -> Subscription:
+    given: dict[str, Any] = {"kind": "pull", "url": None, **changes}
+    return await stage.add_subscription(**given)
 
 
 async def _take(stage: Stage, subscription: Subscription, wanted: Take = NOW_ONLY) -> list[Message]:

@@ -47,7 +47,11 @@ class NewSubscription(Request):
 
     name: Name
     kind: Annotated[
-        Literal["push", "pull"], Field(description="Whether results are sent to `url`, or taken from `messages`.")
+        Literal["push", "pull"],
+        Field(
+            description="Whether results are sent to `url`, or taken from `messages` at the taker's own pace: then "
+            "`max_in_flight` and `rate_per_second` mean nothing."
+        ),
     ] = "push"
     url: Annotated[Text | None, Field(description="Where results are sent; needed unless `kind` is `pull`.")] = None
     webhook_ids: WebhookIds | None = None

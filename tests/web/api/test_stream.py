@@ -12,8 +12,10 @@ import pytest
 from relay.clock import after
 from relay.model import JobStatus
 from relay.web.api.stream import HEARTBEAT_SECONDS, LOOK_SECONDS
+from relay.web.connections import ConnectionLimits
+from relay.web.server import Server, Site
 from tests.support.clock import FakeClock
-from tests.support.management import Management
+from tests.support.management import ADMIN_KEY, Management
 from tests.support.noun_rows import job, put_job, put_result, result
 
 
@@ -141,3 +143,26 @@ async def test_streams_are_few_and_places_come_back(management: Management, cloc
     assert management.services.streams.open == 0
     assert (await management.client.head("/v1/stream")).status_code == 200
     assert (await management.client.get("/v1/stream?types=nonsense")).status_code == 400
+
+
+async def test_an_idle_stream_is_not_cut_off_and_one_whose_reader_left_ends(
+    management: Management, clock: FakeClock
+) -> None:
+    brief = ConnectionLimits(idle_seconds=0.02, request_seconds=0.02, keep_alive_seconds=0.02, sweep_seconds=0.01)
+    server = Server([Site(app=management.app, port=0, limits=brief)], clock)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports[0])
+    writer.write(f"GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n\r\n".encode())
+    await reader.readuntil(b": watching\n\n")
+    sweeps = server.listeners[0].connections
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() < began + 0.1:  # ten sweeps
+        await management.database.read(lambda _: None)
+    await _pass(management, clock, HEARTBEAT_SECONDS + 1)
+    await reader.readuntil(b": still here\n\n")
+    assert len(sweeps.open) == management.services.streams.open == 1
+    writer.close()
+    while management.services.streams.open:
+        await management.database.read(lambda _: None)
+        clock.advance(LOOK_SECONDS)
+    await server.stop()
