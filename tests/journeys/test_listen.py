@@ -17,9 +17,10 @@ from relay.client.listen import Listener, local_secret
 from relay.clock import Instant, SystemClock, after
 from relay.model import Secret
 from tests.client.test_listen import Told
-from tests.crash.rig import Program, free_port, relay_command
+from tests.crash.rig import Program, relay_command
 from tests.journeys.test_readme import texts
 from tests.support.journey import ADMIN_KEY, World, process_environment, processes, running, settings_of, stand_ins
+from tests.support.ports import free_port
 
 STOP_SECONDS = 3.0
 
