@@ -106,7 +106,16 @@ class Shell:
 
 
 def test_every_block_of_commands_is_run_somehow() -> None:
-    kinds = {"targets", "pip", "serve", "session", "listen", "postgres", "acme", "rehearse"}  # some in files of their own
+    kinds = {
+        "targets",
+        "pip",
+        "serve",
+        "session",
+        "listen",
+        "postgres",
+        "acme",
+        "rehearse",
+    }  # some in files of their own
     assert {block.kind for block in BLOCKS if block.language in ("sh", "bash", "console")} == kinds
     assert {block.language for block in BLOCKS} == {"sh", "python", "text", "toml"}
     assert README.count("```") == 2 * len(BLOCKS)

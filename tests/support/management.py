@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 from starlette.applications import Starlette
@@ -57,6 +57,9 @@ from tests.support.noun_rows import notification, put_notification
 ADMIN_KEY = "an-admin-key-of-more-than-32-characters"
 KEYS = (Secret("k" * 40),)
 FORBIDDEN_URL = "https://inside.example/hooks"
+
+# Asked so that it is refused: the stream itself has no end, and who collects whole answers would wait for it.
+ENDED: Final = {"/v1/stream": "/v1/stream?types=none"}
 
 
 class Hands:

@@ -10,7 +10,7 @@ import pytest
 
 from relay.web.management import ENDPOINTS
 from tests.support.clock import FakeClock
-from tests.support.management import ADMIN_KEY, Management, client_of, webhook_body
+from tests.support.management import ADMIN_KEY, ENDED, Management, client_of, webhook_body
 
 PLANTED = {
     "username": "planted-username-1",
@@ -65,7 +65,7 @@ async def everything(management: Management, ids: dict[str, str]) -> list[Any]:
         if item.method != "GET" and not item.path.endswith(("/pause", "/resume", "/disable", "/enable", "/test")):
             continue
         path = item.path.replace("{id}", ids.get(item.prefix or "", f"{item.prefix}_{'0' * 32}"))
-        answers.append(await management.client.request(item.method, path.replace("{name}", "netnut")))
+        answers.append(await management.client.request(item.method, ENDED.get(path, path).replace("{name}", "netnut")))
     return answers
 
 
