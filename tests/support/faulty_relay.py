@@ -26,8 +26,8 @@ def break_everything() -> None:
             _raise({name: value.reveal() for name, value in binding.webhook.credentials.items()})
         return await ask(self, job, binding, url)
 
-    def faulty_headers(self: Any, work: Any, job_id: str, subscription: Any, body: bytes, now: Any) -> Any:
-        made = headers(self, work, job_id, subscription, body, now)
+    def faulty_headers(self: Any, work: Any, message: Any, subscription: Any, now: Any) -> Any:
+        made = headers(self, work, message, subscription, now)
         if subscription.name == "crash":
             _raise({**made, "secret": subscription.secrets[0].reveal()})
         return made
