@@ -150,7 +150,7 @@ class _Path:
         if len(text) > MAX_PATH:
             raise FilterError(keys, f"is a path of over {MAX_PATH} characters")
         found = _NAME.findall(text)
-        if ".".join(found) != text:
+        if not found or ".".join(found) != text:
             raise FilterError(keys, r"is not a path: names joined by dots, with \. and \\ for a dot and a backslash")
         names = [re.sub(r"\\(.)", r"\1", name) for name in found]
         if len(names) > MAX_STEPS:
