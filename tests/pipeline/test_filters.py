@@ -324,7 +324,7 @@ anything = st.recursive(
         | st.dictionaries(st.sampled_from([*language.OPERATORS, *language.LOGICAL, "type", M, "data.payload"]), inner)
         | st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),
-    max_leaves=20,
+    max_leaves=10,
 )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from relay.model import JobStatus
 from relay.pipeline import routing
 from relay.pipeline.filter_language import compile_filter
 from relay.pipeline.filters import MISSING
@@ -190,13 +189,3 @@ async def test_a_replay_sends_what_the_filter_lets_through(stage: Stage) -> None
     by_place = [sent.url.rpartition("/")[2] for sent in stage.subscribers.sent]
     assert sorted(by_place) == ["all"] * 4 + ["high"] * 2
     assert {delivery.replay_id for delivery in await stage.deliveries()} == {replay.id}
-
-
-async def test_a_failure_without_payload_is_filtered_too(sqlite_stage: Stage) -> None:
-    stage = sqlite_stage
-    await stage.add_subscription(filter={"data.status": {"$in": ["failed", "expired"]}}, name="bad")
-    await stage.add_subscription(filter=SCORE, name="high")
-    stage.provider.answering = answer_with(Page(404, b""))
-    await stage.accept(await stage.add_webhook(), {"response_url": URL})
-    await stage.work_through(4 * 86_400)
-    assert [sent.data["status"] for sent in stage.subscribers.sent] == [JobStatus.EXPIRED]
