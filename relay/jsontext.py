@@ -192,7 +192,9 @@ def opening(value: Value) -> bytes:
     """The first byte of a JSON value, which tells its type: `{`, `[`, `"` or another."""
     if isinstance(value, memoryview):
         return bytes(value[:1])
-    return {dict: b"{", list: b"[", str: b'"'}.get(type(value), b"-")
+    if isinstance(value, str):
+        return b'"'
+    return b"{" if isinstance(value, dict) else b"[" if isinstance(value, list) else b"-"
 
 
 def _member(tree: object, step: str | int) -> Any:

@@ -78,7 +78,8 @@ async def test_a_cloudevent_is_read_by_the_official_library(stage: Stage) -> Non
     assert (event.get_id(), event.get_type()) == (sent.headers["webhook-id"], "result.completed")
     assert event.get_source().startswith("/v1/webhooks/wh_")
     assert event.get_subject() == sent.headers["webhook-id"]
-    assert event.get_time() is not None and event.get_time().timestamp() * 1000 == NOW
+    at = event.get_time()
+    assert at is not None and at.timestamp() * 1000 == NOW
     assert event.get_datacontenttype() == "application/json"
     assert (event.get_extension("provider"), event.get_extension("providerjobid")) == ("netnut", "t-1")
 

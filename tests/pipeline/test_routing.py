@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay.jsontext import read_strict
 from relay.pipeline import routing
 from relay.pipeline.filter_language import compile_filter
 from relay.pipeline.filters import MISSING
@@ -35,7 +36,7 @@ def names(router: Router, configuration: Configuration, payload: bytes | None = 
 
 
 def test_everybody_gets_what_their_filter_lets_through() -> None:
-    filters = (
+    filters: tuple[Any, ...] = (
         None,
         {},
         {"data.metadata.tenant": "acme"},
@@ -49,7 +50,12 @@ def test_everybody_gets_what_their_filter_lets_through() -> None:
 
 def test_a_configuration_is_compiled_once_and_anew_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
-    monkeypatch.setattr(routing, "compile_filter", lambda given: compiled.append(given) or compile_filter(given))
+
+    def noted(given: Any) -> Any:
+        compiled.append(given)
+        return compile_filter(given)
+
+    monkeypatch.setattr(routing, "compile_filter", noted)
     router, first, second = Router(), configured(SCORE, None), configured({"type": "x"})
     for _ in range(3):
         names(router, first, b"{}")
@@ -72,8 +78,12 @@ def test_without_a_filter_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_payload_is_parsed_at_most_once_and_only_for_a_filter_that_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
-    real = routing.read_strict
-    monkeypatch.setattr(routing, "read_strict", lambda data: parsed.append(data) or real(data))
+
+    def noted(data: bytes) -> Any:
+        parsed.append(data)
+        return read_strict(data)
+
+    monkeypatch.setattr(routing, "read_strict", noted)
     assert names(Router(), configured({"type": "result.completed"}), b"{}") == ["0"]
     assert parsed == []
     assert names(Router(), configured(SCORE, {"data.payload.x": 1}, SCORE), b'{"score": 7}') == ["0", "2"]

@@ -23,6 +23,7 @@ from relay.store import (
     deliveries,
     jobs,
     notifications,
+    results,
 )
 from relay.store.database import Database, open_database
 from relay.store.migrate import upgrade
@@ -89,6 +90,7 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
                 f"res_{number}", f"sub_{number % 50}", now, status=status, due_at=None, replay_id=replay_id
             )
             make.put_delivery(conn, made)
+            make.put_result(conn, make.result(f"job_{number}", f"wh_{number % 50}", now, matched=0 if odd else 2))
             one = make.notification(f"wh_{number % 50}", now, job_id=f"job_{number}")
             if odd:
                 one = replace(one, status=NotificationStatus.REJECTED)
@@ -105,6 +107,7 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
         "ix_deliveries_subscription": partial(deliveries.page, subscription_id="sub_7"),
         "ix_deliveries_replay": partial(deliveries.page, replay_id="rpl_0"),
         "uq_deliveries_result": partial(deliveries.page, result_id="res_7"),
+        "ix_results_unrouted": partial(results.page, unrouted=True),
         "ix_notifications_odd": partial(notifications.page, status=(NotificationStatus.REJECTED,)),
         "ix_notifications_webhook": partial(notifications.page, webhook_id="wh_7"),
         "ix_notifications_job": partial(notifications.page, job_id="job_7"),

@@ -46,7 +46,13 @@ async def test_a_filter_is_kept_shown_changed_and_taken_away(on_both: Management
     made = await on_both.subscription(filter=first, format="cloudevents")
     assert (made["filter"], made["format"]) == (first, "cloudevents")
     path = f"/v1/subscriptions/{made['id']}"
-    for change in ({"filter": {"type": "result.failed"}}, {"format": "raw"}, {"filter": {}}, {"filter": None}):
+    changes: list[dict[str, Any]] = [
+        {"filter": {"type": "result.failed"}},
+        {"format": "raw"},
+        {"filter": {}},
+        {"filter": None},
+    ]
+    for change in changes:
         changed = (await on_both.client.patch(path, json=change)).json()
         assert {name: changed[name] for name in change} == change
     assert on_both.services.configuration.current.subscriptions[made["id"]].filter is None
