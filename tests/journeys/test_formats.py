@@ -13,8 +13,8 @@ import standardwebhooks
 from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
 
 from relay.demo.sink import Message
-from tests.crash.rig import free_port
 from tests.support.journey import World, travelling
+from tests.support.ports import free_port
 
 MIB = 1024 * 1024
 FORMATS = ("envelope", "raw", "thin", "cloudevents")

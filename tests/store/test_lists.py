@@ -24,7 +24,9 @@ from relay.store import (
     jobs,
     notifications,
     results,
+    schema,
 )
+from relay.store.bulk import insert_many
 from relay.store.database import Database, open_database
 from relay.store.migrate import upgrade
 from relay.store.rows import Connection, Window
@@ -81,6 +83,13 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
     """Every list of the API, as the planner sees it with 3,000 rows: none is a scan of the whole table with a sort."""
 
     def put_many(conn: Connection, first: int) -> None:
+        stored = [
+            make.result(
+                f"job_{number}", f"wh_{number % 50}", Instant(NOW + number), matched=0 if number % 500 == 0 else 2
+            )
+            for number in range(first, first + 500)
+        ]
+        insert_many(conn, schema.results, results.COLUMNS, [results.to_row(item) for item in stored])
         for number in range(first, first + 500):
             now = Instant(NOW + number)
             odd = number % 500 == 0
@@ -90,7 +99,6 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
                 f"res_{number}", f"sub_{number % 50}", now, status=status, due_at=None, replay_id=replay_id
             )
             make.put_delivery(conn, made)
-            make.put_result(conn, make.result(f"job_{number}", f"wh_{number % 50}", now, matched=0 if odd else 2))
             one = make.notification(f"wh_{number % 50}", now, job_id=f"job_{number}")
             if odd:
                 one = replace(one, status=NotificationStatus.REJECTED)
