@@ -42,7 +42,7 @@ def page(
     if job_id is not None:
         where.append(results.c.job_id == job_id)
     if unrouted:
-        where.append(results.c.matched == literal_column("0"))  # in the text, or no planner sees the partial index
+        where.append(results.c.matched == literal_column("0"))  # spelt out, for the partial index
     return page_of(conn, results, RESULT, window or Window(), where, read)
 
 
