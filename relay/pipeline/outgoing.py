@@ -107,7 +107,7 @@ class Outgoing:
 
 
 class _KeptBodies:
-    """The latest envelopes, since several subscriptions want the same one. Bounded by bytes."""
+    """The latest envelopes and payloads, since several subscriptions want the same one. Bounded by bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
