@@ -27,6 +27,7 @@ MAX_NESTING: Final = 120
 MAX_DEEP_BYTES: Final = 131_072
 
 SMALL_BYTES: Final = 65_536
+NOT_JSON: Final = object()
 _NOTHING: Final = object()
 _BOM: Final = b"\xef\xbb\xbf"
 # The look-behinds come last in these patterns, so that the search for their literal beginnings stays a fast one.
@@ -53,11 +54,16 @@ def is_strict_json(data: bytes) -> bool:
     numbers beyond a double (`1e400`, integers of more than 308 digits) and nesting below `MAX_NESTING`. It builds
     the tree to know, so ask it of bodies of a few megabytes at most.
     """
+    return read_strict(data) is not NOT_JSON
+
+
+def read_strict(data: bytes) -> Any:
+    """The value of what `is_strict_json`, NOT_JSON of anything else."""
     try:
-        orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return False
-    return data.count(b"[") + data.count(b"{") <= MAX_NESTING or _is_shallow(data)
+        return NOT_JSON
+    return value if data.count(b"[") + data.count(b"{") <= MAX_NESTING or _is_shallow(data) else NOT_JSON
 
 
 def _is_shallow(data: bytes) -> bool:
@@ -186,15 +192,9 @@ def opening(value: Value) -> bytes:
     """The first byte of a JSON value, which tells its type: `{`, `[`, `"` or another."""
     if isinstance(value, memoryview):
         return bytes(value[:1])
-    return (
-        b"{"
-        if isinstance(value, dict)
-        else b"["
-        if isinstance(value, list)
-        else b'"'
-        if isinstance(value, str)
-        else b"-"
-    )
+    if isinstance(value, str):
+        return b'"'
+    return b"{" if isinstance(value, dict) else b"[" if isinstance(value, list) else b"-"
 
 
 def _member(tree: object, step: str | int) -> Any:

@@ -17,6 +17,8 @@ from relay.frozen import frozen
 WEBHOOK, NOTIFICATION, JOB, RESULT = "wh", "ntf", "job", "res"
 SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl", "key", "evt"
 
+ENVELOPE, RAW, THIN, CLOUDEVENTS = "envelope", "raw", "thin", "cloudevents"  # what a subscription is sent
+
 ID_LENGTH: Final = 32
 
 
@@ -225,6 +227,7 @@ class Result:
     sha256: str | None
     payload_id: str | None
     fetched_at: Instant
+    matched: int | None = None  # how many subscriptions wanted it when it was stored; None = not known
 
     @property
     def type(self) -> str:
@@ -242,7 +245,7 @@ class Subscription:
     webhook_ids: tuple[str, ...] | None
     event_types: tuple[str, ...] | None  # None = the four result.* types
     filter: Mapping[str, Any] | None
-    format: str  # envelope | raw | thin
+    format: str  # envelope | raw | thin | cloudevents
     headers: Mapping[str, str]
     secrets: tuple[Secret, ...]  # newest first; the second while a rotation overlaps
     max_in_flight: int

@@ -55,11 +55,15 @@ def sites(
     ]
 
 
-def payload_urls(public_url: str, links: PayloadLinks, clock: Clock) -> Callable[[str], str]:
-    """Makes signed links to payloads, for deliveries that are too large to carry them."""
+def payload_urls(settings: Settings, links: PayloadLinks, clock: Clock) -> Callable[[str], str]:
+    """Makes signed links to payloads, for deliveries that do not carry them.
+
+    They are served with the management API: at the public address, or at `url` where that has a port of its own.
+    """
+    base = settings.public_url if settings.management_port is None else settings.url
 
     def payload_url(result_id: str) -> str:
         token = links.mint(result_id, after(clock.now(), PAYLOAD_URL_SECONDS))
-        return f"{public_url}/v1/results/{result_id}/payload?token={token}"
+        return f"{base}/v1/results/{result_id}/payload?token={token}"
 
     return payload_url

@@ -154,7 +154,7 @@ class Relay:
         deliverer = Deliverer(
             floor,
             self.deliveries_door,
-            edge.payload_urls(settings.public_url, self.links, self.clock),
+            edge.payload_urls(settings, self.links, self.clock),
             schedule=settings.delivery_schedule_seconds,
             timeout_seconds=settings.delivery_timeout_seconds,
         )

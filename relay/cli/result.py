@@ -72,6 +72,7 @@ group.add_command(
             text_filter("--webhook", "webhook_id", "Only of this webhook."),
             text_filter("--job", "job_id", "Only of this job."),
             text_filter("--type", "type", "result.completed, result.failed, result.cancelled or result.expired."),
+            click.Option(["--unrouted"], flag_value="true", help="Only those that no subscription wanted."),
             text_filter("--created-after", "created_after", "An RFC 3339 time."),
             text_filter("--created-before", "created_before", "An RFC 3339 time."),
         ],

@@ -13,6 +13,8 @@ from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_list, put_record
 from relay.cli.session import drop_none, find_id, open_api
 
+PROVIDER_PATH = "data.provider"
+
 
 @click.group(name="sub")
 def group() -> None:
@@ -24,8 +26,14 @@ def group() -> None:
 @click.option("--to", "url", metavar="URL", help="Where results are posted; not for --kind pull.")
 @click.option("--webhook", "webhooks", multiple=True, metavar="NAME_OR_ID", help="Only results of this webhook.")
 @click.option("--type", "event_types", multiple=True, help="Only this type, for example result.completed.")
-@click.option("--filter", "filter_json", metavar="JSON", help="Only what matches, by paths of the delivered envelope.")
-@click.option("--format", "payload_format", type=click.Choice(["envelope", "raw", "thin"]), help="What is sent.")
+@click.option("--provider", "providers", multiple=True, help="Only results of this provider.")
+@click.option("--filter", "filter_json", metavar="FILE|JSON", help="Only what matches, by paths of the envelope.")
+@click.option(
+    "--format",
+    "payload_format",
+    type=click.Choice(["envelope", "raw", "thin", "cloudevents"]),
+    help="What is sent: the envelope, the provider's bytes, an address of them, or a CloudEvent.",
+)
 @click.option("--kind", type=click.Choice(["push", "pull"]), help="Whether results are sent or fetched.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to send along.")
 @click.option("--secret", metavar="SECRET", help="Your own signing secret; @FILE reads it, - asks for it.")
@@ -33,13 +41,15 @@ def group() -> None:
 @click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
 @click.option("--metadata", metavar="JSON", help="An object of your own.")
 @as_json
-def create(as_json: bool, webhooks: tuple[str, ...], secret: str | None, **given: Any) -> None:
+def create(
+    as_json: bool, webhooks: tuple[str, ...], providers: tuple[str, ...], secret: str | None, **given: Any
+) -> None:
     """Subscribe an address to results and print its signing secret, which is shown only now."""
     filter_json, payload_format = given.pop("filter_json"), given.pop("payload_format")
     body = {
         **given,
         "event_types": list(given["event_types"]) or None,
-        "filter": values.json_object("--filter", filter_json),
+        "filter": _filter(values.json_or_file("--filter", filter_json), providers),
         "format": payload_format,
         "headers": values.pairs("--header", given["headers"]),
         "metadata": values.json_object("--metadata", given["metadata"]),
@@ -52,15 +62,31 @@ def create(as_json: bool, webhooks: tuple[str, ...], secret: str | None, **given
     note("keep the secret: it is shown only now, and verifies what is delivered")
 
 
+def _filter(given: dict[str, Any] | None, providers: tuple[str, ...]) -> dict[str, Any] | None:
+    """The filter, and that the provider is one of these."""
+    if not providers:
+        return given
+    if given and PROVIDER_PATH in given:
+        raise click.UsageError(f"--provider and {PROVIDER_PATH} in --filter say the same: give one of them")
+    return {PROVIDER_PATH: {"$in": list(providers)}, **(given or {})}
+
+
 @group.command()
 @click.argument("subscription", metavar="NAME_OR_ID")
+@click.option("--result", "result_id", metavar="RESULT_ID", help="Send nothing: say whether it would get this result.")
+@click.option("--filter", "filter_json", metavar="FILE|JSON", help="With --result: judge by this filter instead.")
 @as_json
-def test(subscription: str, as_json: bool) -> None:
-    """Send a test message now. Exit 1 if it was not taken."""
+def test(subscription: str, result_id: str | None, filter_json: str | None, as_json: bool) -> None:
+    """Send a test message now, or judge a stored result. Exit 1 if it was not taken, or does not match."""
+    if filter_json is not None and result_id is None:
+        raise click.UsageError("--filter is tested with a stored result: name it with --result")
+    body = drop_none({"result_id": result_id, "filter": values.json_or_file("--filter", filter_json)})
     with open_api() as api:
-        outcome = api.call("POST", f"{SUBSCRIPTION.address(api, subscription)}/test")
+        outcome = api.call("POST", f"{SUBSCRIPTION.address(api, subscription)}/test", body=body or None)
     put_record(outcome, as_json=as_json)
-    if not outcome.get("delivered"):
+    if result_id is not None and not outcome.get("matches"):
+        raise Failure("the subscription does not get this result", Exit.FAILED)
+    if result_id is None and not outcome.get("delivered"):
         raise Failure("the test message was not delivered", Exit.FAILED)
 
 

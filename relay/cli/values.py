@@ -54,6 +54,13 @@ def json_object(option: str, text: str | None) -> dict[str, Any] | None:
     return value
 
 
+def json_or_file(option: str, text: str | None) -> dict[str, Any] | None:
+    """A JSON object, or the name of a file that holds one."""
+    if text is None or text.lstrip().startswith("{"):
+        return json_object(option, text)
+    return json_object(option, _file(option, text.removeprefix("@")))
+
+
 def seconds(option: str, text: str) -> float:
     """A duration: `90s`, `30m`, `6h`, `2d`, or a number of seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)

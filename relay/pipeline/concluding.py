@@ -14,6 +14,7 @@ from relay.pipeline.decision import Conclusion
 from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.floor import Floor
+from relay.pipeline.routing import Content
 from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled
 
 log = structlog.get_logger(__name__)
@@ -53,10 +54,11 @@ class Concluder:
         """
         if not conclusion.with_payload:
             await asked.spool.discard()
+        content = Content(asked.whole if conclusion.with_payload else None)
         while True:
             configuration = self._floor.configuration.current
             result = _result(job, conclusion, asked, self._floor.clock.now())
-            plan = self._fanout.plan(result, configuration)
+            plan = self._fanout.plan(result, configuration, content)
             inline = asked.spool.in_memory if conclusion.with_payload else None
             settlement = FetchSettlement(
                 job_id=job.id,
@@ -73,7 +75,7 @@ class Concluder:
                 provider_job_id=conclusion.provider_job_id,
             )  # fmt: skip
             try:
-                body = self._envelope(result, asked) if plan.deliveries else None
+                body = self._envelope(result, asked, content.is_json) if plan.needs_envelope else None
                 settled = await self._settle(settlement, patiently=single_use and conclusion.with_payload)
             except BaseException:
                 plan.release()
@@ -100,10 +102,10 @@ class Concluder:
                 log.warning("fetch.result_held", job_id=settlement.job_id)
                 await self._floor.clock.sleep(HELD_EVERY_SECONDS)
 
-    def _envelope(self, result: Result, asked: Asked) -> bytes:
+    def _envelope(self, result: Result, asked: Asked, is_json: bool | None) -> bytes:
         """What goes out, made while the payload is at hand, for those deliveries too that have to wait for a slot."""
-        body = self._deliverer.envelope(result, None if result.payload_id is None else asked.whole)
-        self._deliverer.keep(result, body)
+        body = self._deliverer.outgoing.envelope(result, None if result.payload_id is None else asked.whole, is_json)
+        self._deliverer.outgoing.keep(result, body)
         return body
 
 

@@ -6,8 +6,8 @@ recognise repeats by `webhook-id`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -16,15 +16,25 @@ import structlog
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
-from relay.model import ATTEMPT, Attempt, DeliveryStatus, Result, Subscription, SubscriptionStatus, Trigger, new_id
+from relay.model import (
+    ATTEMPT,
+    Attempt,
+    DeliveryStatus,
+    Subscription,
+    SubscriptionStatus,
+    Trigger,
+    new_id,
+)
 from relay.outbound.deliveries import DeliveryDoor, Reply
-from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
+from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
+from relay.pipeline.formats import Message
+from relay.pipeline.outgoing import Outgoing, PayloadUrls
+from relay.pipeline.room import NoRoom
 from relay.pipeline.schedule import retry_after_seconds
 from relay.signing.standard_webhooks import decode_secret, sign
-from relay.store import results
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
 
 log = structlog.get_logger(__name__)
@@ -33,11 +43,7 @@ GONE: Final = 410
 HEED_RETRY_AFTER: Final = (429, 503)
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 RETRY_JITTER: Final = 0.2  # of the wait, half of it to either side
-SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
-KEPT_BODIES_BYTES: Final = 8 * 1024 * 1024
-
-
-PayloadUrls = Callable[[str], str]  # where a payload can be had that does not fit into an envelope, by result id
+ROOM_AGAIN_SECONDS: Final = 5.0
 
 
 @frozen()
@@ -80,11 +86,10 @@ class Deliverer:
     ) -> None:
         self._floor = floor
         self._door = door
-        self._payload_url = payload_url
         self._schedule = tuple(schedule)
         self._timeout_seconds = timeout_seconds
         self._keys: dict[str, tuple[Subscription, list[bytes]]] = {}
-        self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
+        self.outgoing = Outgoing(floor, payload_url)
 
     async def run(self, work: DeliveryWork) -> None:
         """Make one attempt of a claimed delivery and settle it."""
@@ -101,20 +106,28 @@ class Deliverer:
 
     async def _attempt(self, work: DeliveryWork, subscription: Subscription, url: str) -> None:
         started_at = self._floor.clock.now()
+        message: Message | None = None
         try:
-            found = await self._body(work)
-            if found is None:
+            message = await self.outgoing.message(work, subscription)
+            if message is None:
                 await self._set_aside(work, DeliveryStatus.CANCELLED, "result_erased")
                 return
-            job_id, body = found
             started_at = self._floor.clock.now()
-            headers = self._headers(work, job_id, subscription, body, started_at)
-            reply = await self._door.post(url, body, headers, timeout_seconds=self._timeout_seconds)
+            sign_it = partial(self._headers, work, message, subscription, started_at)
+            headers = sign_it() if not message.held else await asyncio.to_thread(sign_it)
+            reply = await self._door.post(url, message.body, headers, timeout_seconds=self._timeout_seconds)
+        except NoRoom:
+            later = after(started_at, ROOM_AGAIN_SECONDS)
+            await self._set_aside(work, DeliveryStatus.PENDING, work.delivery.last_error, later)
+            return
         except StoreUnavailable:
             raise
         except Exception:  # not the subscriber's doing, but it uses up the schedule: so it ends somewhere, visibly
             log.exception("delivery.failed", delivery_id=work.delivery.id, result_id=work.delivery.result_id)
             reply = Reply(None, None, None, "internal_error", 0)
+        finally:
+            if message is not None and message.held:
+                self.outgoing.sent(message, subscription)
         await self._settle(work, subscription, reply, started_at)
 
     async def _settle(self, work: DeliveryWork, subscription: Subscription, reply: Reply, started_at: Instant) -> None:
@@ -160,15 +173,17 @@ class Deliverer:
             outcome=step.status.value if settled is Settled.DONE else settled.value,
         )
 
-    async def _set_aside(self, work: DeliveryWork, status: DeliveryStatus, reason: str | None) -> None:
-        """Settle without an attempt: nobody to send to now, or nothing to send."""
+    async def _set_aside(
+        self, work: DeliveryWork, status: DeliveryStatus, reason: str | None, due_at: Instant | None = None
+    ) -> None:
+        """Settle without an attempt: nobody to send to now, or nothing to send, or not now."""
         now = self._floor.clock.now()
         settlement = DeliverySettlement(
             delivery_id=work.delivery.id,
             claims=work.delivery.claims,
             now=now,
             status=status,
-            due_at=now if status is DeliveryStatus.PENDING else None,
+            due_at=(due_at or now) if status is DeliveryStatus.PENDING else None,
             attempt=None,
             last_error=reason,
         )
@@ -177,27 +192,31 @@ class Deliverer:
     # --- what is sent ---
 
     async def message(self, subscription: Subscription, work: DeliveryWork) -> tuple[dict[str, str], bytes] | None:
-        """The headers and body that an attempt would send now, for who takes them. None when the result is gone."""
-        found = await self._body(work)
-        if found is None:
+        """The headers and body that an attempt would send now, for who takes them. None when the result is gone.
+        Raises NoRoom."""
+        message = await self.outgoing.message(work, subscription)
+        if message is None:
             return None
-        job_id, body = found
-        return self._headers(work, job_id, subscription, body, self._floor.clock.now()), body
+        try:
+            return self._headers(work, message, subscription, self._floor.clock.now()), message.body
+        finally:
+            self.outgoing.sent(message, subscription)
 
     def _headers(
-        self, work: DeliveryWork, job_id: str, subscription: Subscription, body: bytes, now: Instant
+        self, work: DeliveryWork, message: Message, subscription: Subscription, now: Instant
     ) -> dict[str, str]:
-        delivery = work.delivery
+        delivery, keys = work.delivery, self._signing_keys(subscription, now)
         own = delivery_headers(
             message_id=delivery.message_id,
             delivery_id=delivery.id,
-            job_id=job_id,
+            job_id=message.job_id,
             attempt=delivery.attempts + 1,
             trigger=trigger_of(work),
             sent_at=now,
-            signature=sign(delivery.message_id, webhook_timestamp(now), body, self._signing_keys(subscription, now)),
+            signature=sign(delivery.message_id, webhook_timestamp(now), message.body, keys),
+            content_type=message.content_type,
         )
-        return {**subscription.headers, **own}
+        return {**subscription.headers, **(message.headers or {}), **own}
 
     def _signing_keys(self, subscription: Subscription, now: Instant) -> list[bytes]:
         """The decoded secrets: the newest, and its predecessor while a rotation overlaps."""
@@ -207,67 +226,9 @@ class Deliverer:
         until = subscription.previous_secret_until
         return kept[1] if until is not None and now < until else kept[1][:1]
 
-    async def _body(self, work: DeliveryWork) -> tuple[str, bytes] | None:
-        """The job and the envelope; None when the result is gone."""
-        if work.body is not None:
-            return work.job_id, work.body
-        result = await self._floor.database.read(partial(results.get, id=work.delivery.result_id))
-        if result is None:
-            return None
-        kept = self._bodies.get(result)
-        if kept is None:
-            if result.webhook_id not in self._floor.configuration.current.webhooks:  # its name goes into the envelope
-                await self._floor.configuration.refresh()
-            kept = await self._load(result)
-            self._bodies.keep(result, kept)
-        return result.job_id, kept
-
-    async def _load(self, result: Result) -> bytes:
-        payload: bytes | None = None
-        if result.payload_id is not None and (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES:
-            payload = await self._floor.payloads.read(result.payload_id)
-        return self.envelope(result, payload)
-
-    def keep(self, result: Result, body: bytes) -> None:
-        """Remember an envelope: its deliveries are about to be made."""
-        self._bodies.keep(result, body)
-
-    def envelope(self, result: Result, payload: bytes | None) -> bytes:
-        """The body for subscriptions of format `envelope`. `payload` may be left out where it is too large."""
-        webhook = self._floor.configuration.current.webhooks.get(result.webhook_id)
-        may_be_thin = result.payload_id is not None and (payload is None or len(payload) > SURELY_FITS_BYTES)
-        url = self._payload_url(result.id) if may_be_thin else None
-        name, provider = (webhook.name, webhook.provider) if webhook is not None else ("", "")
-        return build_envelope(result, name, provider, payload, url)
-
 
 def trigger_of(work: DeliveryWork) -> Trigger:
     """Why this attempt is made: `retry` on every one after the first, in a replay too."""
     if work.delivery.attempts:
         return Trigger.RETRY
     return Trigger.NEW if work.delivery.replay_id is None else Trigger.REPLAY
-
-
-class _KeptBodies:
-    """The latest envelopes, since several subscriptions want the same one. Bounded by bytes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self._bodies: OrderedDict[tuple[str, str | None], bytes] = OrderedDict()
-
-    def get(self, result: Result) -> bytes | None:
-        return self._bodies.get(self._key(result))
-
-    def keep(self, result: Result, body: bytes) -> None:
-        key = self._key(result)
-        if key in self._bodies:
-            return
-        self._bodies[key] = body
-        self._size += len(body)
-        while self._size > self._most and len(self._bodies) > 1:
-            _, dropped = self._bodies.popitem(last=False)
-            self._size -= len(dropped)
-
-    def _key(self, result: Result) -> tuple[str, str | None]:
-        return result.id, result.payload_id  # a payload that was erased since is not sent from here

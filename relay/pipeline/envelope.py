@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -26,17 +26,24 @@ _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+\Z")
 
 
 def build_envelope(
-    result: Result, webhook_name: str, provider: str, payload: bytes | None, payload_url: str | None
+    result: Result,
+    webhook_name: str,
+    provider: str,
+    payload: bytes | None,
+    payload_url: str | None,
+    is_json: bool | None = None,
 ) -> bytes:
     """The body of a delivery.
 
     `payload` goes in as it is where every strict JSON parser takes it, else as `payload_base64`. Without a payload, or
     where the whole would be over 1 MiB, `payload_url` takes its place; a result that has neither has no such member.
+    `is_json`: whether the payload is that kind of JSON, where somebody has found out already.
     Raises ValueError when the payload is too large and there is no URL for it.
     """
     head = _head(result, webhook_name, provider)
     if payload is not None and len(head) + len(payload) <= MAX_ENVELOPE_BYTES:
-        body = head + _payload_member(payload) + _CLOSE
+        strict = is_strict_json(payload) if is_json is None else is_json
+        body = head + _payload_member(payload, strict) + _CLOSE
         if len(body) <= MAX_ENVELOPE_BYTES:
             return body
     if payload_url is not None:
@@ -46,14 +53,14 @@ def build_envelope(
     return head + _CLOSE
 
 
-def _payload_member(payload: bytes) -> bytes:
-    if is_strict_json(payload):
+def _payload_member(payload: bytes, is_json: bool) -> bytes:
+    if is_json:
         return b',"payload":' + payload
     return b',"payload_base64":"' + base64.b64encode(payload) + b'"'
 
 
-def _head(result: Result, webhook_name: str, provider: str) -> bytes:
-    """The envelope up to where the payload stands, still open."""
+def envelope_head(result: Result, webhook_name: str, provider: str) -> dict[str, Any]:
+    """The envelope without its payload, as filters see it."""
     data = {
         "result_id": result.id,
         "job_id": result.job_id,
@@ -67,8 +74,12 @@ def _head(result: Result, webhook_name: str, provider: str) -> bytes:
         "metadata": dict(result.metadata),
         "content_type": result.content_type,
     }
-    envelope = {"type": result.type, "timestamp": rfc3339(result.fetched_at), "data": data}
-    return orjson.dumps(envelope)[: -len(_CLOSE)]
+    return {"type": result.type, "timestamp": rfc3339(result.fetched_at), "data": data}
+
+
+def _head(result: Result, webhook_name: str, provider: str) -> bytes:
+    """The envelope up to where the payload stands, still open."""
+    return orjson.dumps(envelope_head(result, webhook_name, provider))[: -len(_CLOSE)]
 
 
 def delivery_headers(

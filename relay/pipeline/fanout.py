@@ -12,8 +12,9 @@ from typing import Protocol
 
 from relay.clock import Clock, Instant, after
 from relay.frozen import frozen
-from relay.model import DELIVERY, RESULT_TYPES, Delivery, DeliveryStatus, Result, Subscription, new_id
+from relay.model import DELIVERY, ENVELOPE, Delivery, DeliveryStatus, Result, Subscription, new_id
 from relay.pipeline.bell import Bell
+from relay.pipeline.routing import NO_PAYLOAD, Content, Router
 from relay.store.configuration import Configuration
 
 
@@ -36,15 +37,6 @@ class DeliveryHands(Protocol):
     def start(self, work: DeliveryWork) -> None: ...
 
     def hint(self) -> None: ...
-
-
-def matches(subscription: Subscription, result: Result) -> bool:
-    """Whether this subscription wants this result."""
-    if subscription.deleted_at is not None:
-        return False
-    if subscription.webhook_ids is not None and result.webhook_id not in subscription.webhook_ids:
-        return False
-    return result.type in (RESULT_TYPES if subscription.event_types is None else subscription.event_types)
 
 
 def new_delivery(result: Result, subscription_id: str, now: Instant, *, pulled: bool = False) -> Delivery:
@@ -76,6 +68,7 @@ class Plan:
     deliveries: tuple[Delivery, ...]
     hands: DeliveryHands
     bell: Bell
+    needs_envelope: bool = True  # somebody gets one, so it is worth making while the payload is at hand
 
     @property
     def claimed(self) -> list[Delivery]:
@@ -107,12 +100,15 @@ class Fanout:
         self._hands = hands
         self._bell = bell or Bell()
         self._lease_seconds = lease_seconds
+        self._router = Router()
 
-    def plan(self, result: Result, configuration: Configuration) -> Plan:
+    def plan(self, result: Result, configuration: Configuration, content: Content = NO_PAYLOAD) -> Plan:
         """One delivery per matching subscription, claimed where a slot is free."""
         now = self._clock.now()
-        wanted = (item for item in configuration.subscriptions.values() if matches(item, result))
-        return Plan(tuple(self._claimed_if_free(self._new(result, wanted, now), now)), self._hands, self._bell)
+        wanted = self._router.wanted(result, configuration, content)
+        needs_envelope = any(subscription.format == ENVELOPE for subscription in wanted)
+        made = tuple(self._claimed_if_free(self._new(result, wanted, now), now))
+        return Plan(made, self._hands, self._bell, needs_envelope)
 
     def _new(self, result: Result, wanted: Iterable[Subscription], now: Instant) -> Iterable[Delivery]:
         return (

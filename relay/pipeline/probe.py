@@ -10,6 +10,7 @@ from relay.outbound.deliveries import DeliveryDoor
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.floor import Floor
+from relay.pipeline.formats import test_headers
 from relay.signing.standard_webhooks import decode_secret, sign
 
 TEST_TYPE = "relay.test"
@@ -39,10 +40,9 @@ class SubscriptionProbe:
             sent_at=now,
             signature=sign(message_id, webhook_timestamp(now), body, keys),
         )
-        url = subscription.url or ""
-        reply = await self._door.post(
-            url, body, {**subscription.headers, **headers}, timeout_seconds=self._timeout_seconds
-        )
+        told = test_headers(subscription.format, subscription.id, message_id, TEST_TYPE, rfc3339(now))
+        given = {**subscription.headers, **told, **headers}
+        reply = await self._door.post(subscription.url or "", body, given, timeout_seconds=self._timeout_seconds)
         return Attempt(
             id=new_id(ATTEMPT, now),
             owner_id=message_id,

@@ -15,12 +15,13 @@ from typing import Final
 
 from relay.clock import Instant, after
 from relay.frozen import frozen
-from relay.model import ATTEMPT, Attempt, Delivery, Subscription, SubscriptionStatus, Trigger, new_id
+from relay.model import ATTEMPT, CLOUDEVENTS, RAW, Attempt, Delivery, Subscription, SubscriptionStatus, Trigger, new_id
 from relay.pipeline.bell import Bell, rest
-from relay.pipeline.deliver import Deliverer, trigger_of
+from relay.pipeline.deliver import ROOM_AGAIN_SECONDS, Deliverer, trigger_of
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
+from relay.pipeline.room import NoRoom
 from relay.store import deliveries, pulling
 from relay.store.pulling import LEASED, Waiting
 from relay.store.queue import Held
@@ -105,7 +106,7 @@ class Puller:
         while not leased:  # others may have been quicker, and yet more be waiting
             now = self._floor.clock.now()
             look = partial(pulling.waiting, subscription_id=subscription_id, now=now, limit=wanted.limit)
-            ids = _that_fit(await self._floor.database.read(look))
+            ids = _that_fit(await self._floor.database.read(look), whole=subscription.format in (RAW, CLOUDEVENTS))
             if not ids:
                 return []
             until = after(now, wanted.lease_seconds)
@@ -115,9 +116,13 @@ class Puller:
         return [message for message in messages if message is not None]
 
     async def _message(self, subscription: Subscription, delivery: Delivery, until: Instant) -> Message | None:
-        """None, and the delivery ended, when the result is gone."""
+        """None when the result is gone, and the delivery ended; or when there is no room for it now."""
         work = _work(delivery)
-        sent = await self._deliverer.message(subscription, work)
+        try:
+            sent = await self._deliverer.message(subscription, work)
+        except NoRoom:
+            await self.release(subscription.id, [(delivery.id, delivery.claims)], ROOM_AGAIN_SECONDS)
+            return None
         if sent is None:
             end = partial(deliveries.cancel, id=delivery.id, now=self._floor.clock.now())
             await self._floor.database.write(end)
@@ -126,12 +131,12 @@ class Puller:
         return Message(delivery=delivery, trigger=trigger_of(work), lease_until=until, headers=headers, body=body)
 
 
-def _that_fit(found: Sequence[Waiting]) -> list[str]:
-    """The first ones whose bodies go into one answer together; always one."""
+def _that_fit(found: Sequence[Waiting], *, whole: bool) -> list[str]:
+    """The first ones whose bodies go into one answer together; always one. `whole`: large ones do not go out thin."""
     ids: list[str] = []
     room = ANSWER_BYTES
     for item in found:
-        room -= min(item.size_bytes, MAX_ENVELOPE_BYTES) + ENVELOPE_HEAD_BYTES
+        room -= (item.size_bytes if whole else min(item.size_bytes, MAX_ENVELOPE_BYTES)) + ENVELOPE_HEAD_BYTES
         if ids and room < 0:
             break
         ids.append(item.id)

@@ -26,9 +26,10 @@ from relay.model import (
     new_id,
 )
 from relay.pipeline.bell import Bell
-from relay.pipeline.fanout import DeliveryHands, matches
+from relay.pipeline.fanout import DeliveryHands
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record
+from relay.pipeline.sieve import Sieve, Sieves
 from relay.store import deliveries, replaying, replays
 from relay.store.configuration import Configuration
 from relay.store.replaying import Candidates
@@ -74,6 +75,12 @@ class Replayer:
         self._hands = hands
         self._bell = bell or Bell()
         self._on_started = on_started
+        self._sieves = Sieves(floor)
+
+    async def wanted(self, subscription: Subscription, stored: Sequence[Result]) -> list[Result]:
+        """Those of the results that a replay would deliver to it, as far as its own wishes go."""
+        sieve = await self._sieves.of(stored, [subscription], await self._floor.configuration.refresh())
+        return [result for result in stored if sieve.passes(subscription, result)]
 
     async def dry_run(self, request: ReplayRequest) -> DryRun:
         """Count what `start` would deliver now. Changes nothing."""
@@ -85,7 +92,8 @@ class Replayer:
         count, cursor, last = 0, None, None
         while True:
             page = await self._page(request.filter, targets, cursor, upper_id)
-            for result, _ in _pairs(page, targets, request.mode, request.filter):
+            sieve = await self._sieves.of(page.results, targets, configuration)
+            for result, _ in _pairs(page, targets, request.mode, request.filter, sieve):
                 if result.id != last:
                     count, last = count + 1, result.id
                     ids = [*ids, result.id] if len(ids) < SAMPLES else ids
@@ -155,6 +163,7 @@ class Replayer:
     async def _plan_page(self, replay_id: str) -> None:
         configuration = self._floor.configuration.current
         now = self._floor.clock.now()
+        sieve = await self._sieve_of(replay_id, configuration)
 
         def write(connection: Connection) -> bool:
             replay = replaying.locked(connection, replay_id)
@@ -168,7 +177,9 @@ class Replayer:
                 after_id=replay.cursor,
                 upper_id=replay.upper_id,
             )
-            new = _deliveries(replay, page, targets, now)
+            if not sieve.knows(page.results):
+                return False
+            new = _deliveries(replay, page, targets, now, sieve)
             return replaying.advance(connection, replay, page, new, config_version=configuration.version)
 
         if await self._floor.database.write(write):
@@ -176,6 +187,15 @@ class Replayer:
             self._bell.ring_all()
         else:
             await self._floor.configuration.refresh(seen=configuration.version)
+
+    async def _sieve_of(self, replay_id: str, configuration: Configuration) -> Sieve:
+        """What the next page's subscriptions want of it; payloads are read and parsed ahead of the transaction."""
+        replay = await self._floor.database.read(partial(replays.get, id=replay_id))
+        targets = [] if replay is None else _targets(replay.subscription_ids, configuration)
+        if replay is None or not self._sieves.read_payloads(targets, configuration):
+            return self._sieves.by_heads(configuration)
+        page = await self._page(_from_json(replay.filter), targets, replay.cursor, replay.upper_id)
+        return await self._sieves.of(page.results, targets, configuration)
 
 
 def _targets(wanted: Sequence[str] | None, configuration: Configuration) -> list[Subscription]:
@@ -187,7 +207,7 @@ def _targets(wanted: Sequence[str] | None, configuration: Configuration) -> list
 
 
 def _pairs(
-    page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any]
+    page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any], sieve: Sieve
 ) -> Iterator[tuple[Result, Subscription]]:
     """Who gets what. A filter by delivery status is about each subscription's own deliveries."""
     wanted = filter.get("delivery_status")
@@ -196,13 +216,15 @@ def _pairs(
             has = page.statuses.get((result.id, target.id), set())
             if wanted is not None and has.isdisjoint(wanted):
                 continue
-            if matches(target, result) and (mode == "all" or not has & HAVE):
+            if sieve.passes(target, result) and (mode == "all" or not has & HAVE):
                 yield result, target
 
 
-def _deliveries(replay: Replay, page: Candidates, targets: Sequence[Subscription], now: Instant) -> list[Delivery]:
+def _deliveries(
+    replay: Replay, page: Candidates, targets: Sequence[Subscription], now: Instant, sieve: Sieve
+) -> list[Delivery]:
     made: list[Delivery] = []
-    pairs = _pairs(page, targets, replay.mode, replay.filter)
+    pairs = _pairs(page, targets, replay.mode, replay.filter, sieve)
     for place, (result, target) in enumerate(pairs, start=replay.total):
         delivery_id = new_id(DELIVERY, now)
         wait = 0.0 if replay.rate_per_second is None else place / replay.rate_per_second

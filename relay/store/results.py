@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
 
 from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
@@ -30,9 +30,10 @@ def page(
     webhook_id: str | None = None,
     status: Sequence[JobStatus] = (),
     job_id: str | None = None,
+    unrouted: bool = False,
     window: Window | None = None,
 ) -> Page[Result]:
-    """Newest first; `status` names the states that are wanted, none meaning all."""
+    """Newest first; `status` names the states that are wanted, none meaning all; `unrouted`: that nobody wanted."""
     where: list[ColumnElement[bool]] = []
     if status:
         where.append(results.c.status.in_([state.value for state in status]))
@@ -40,6 +41,8 @@ def page(
         where.append(results.c.webhook_id == webhook_id)
     if job_id is not None:
         where.append(results.c.job_id == job_id)
+    if unrouted:
+        where.append(results.c.matched == literal_column("0"))  # spelt out, for the partial index
     return page_of(conn, results, RESULT, window or Window(), where, read)
 
 
@@ -126,19 +129,20 @@ def read(row: Row) -> Result:
         sha256=row.sha256,
         payload_id=row.payload_id,
         fetched_at=row.fetched_at,
+        matched=row.matched,
     )
 
 
 COLUMNS: Final = (
     "id", "job_id", "webhook_id", "provider_job_id", "status", "error", "partial", "metadata", "content_type",
-    "size_bytes", "sha256", "payload_id", "fetched_at",
+    "size_bytes", "sha256", "payload_id", "fetched_at", "matched",
 )  # fmt: skip
 
 
-def to_row(result: Result) -> tuple[Any, ...]:
-    """A Result as a row of `results`, in the order of COLUMNS."""
+def to_row(result: Result, matched: int | None = None) -> tuple[Any, ...]:
+    """A Result as a row of `results`, in the order of COLUMNS, for as many subscriptions as `matched`."""
     return (
         result.id, result.job_id, result.webhook_id, result.provider_job_id, result.status.value, result.error,
         result.partial, dump(result.metadata), result.content_type, result.size_bytes, result.sha256,
-        result.payload_id, result.fetched_at,
+        result.payload_id, result.fetched_at, result.matched if matched is None else matched,
     )  # fmt: skip

@@ -141,7 +141,8 @@ _END_JOB: Final = Prepared(
 def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, Ended]], ours: Rows) -> None:
     if not items:
         return
-    insert_many(connection, results, result_rows.COLUMNS, [result_rows.to_row(ended.result) for _, ended in items])
+    made_results = [result_rows.to_row(ended.result, len(ended.deliveries)) for _, ended in items]
+    insert_many(connection, results, result_rows.COLUMNS, made_results)
     small = [(ended.result.payload_id, 0, ended.payload) for _, ended in items if ended.payload is not None]
     insert_many(connection, payload_chunks, ("payload_id", "seq", "data"), small)
     linked = [ended.result.payload_id for _, ended in items if ended.payload is None and ended.result.payload_id]

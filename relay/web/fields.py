@@ -76,6 +76,18 @@ Whole = Annotated[int, BeforeValidator(_digits)]
 """A whole number in a query, in plain digits."""
 
 
+def _true_or_false(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in ("true", "false"):
+            raise ValueError("must be true or false")
+        return value == "true"
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]
+"""True or false in a query, in just these words."""
+
+
 class PageQuery(Query):
     """Which part of a list."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.model import Attempt, Job, Notification, Replay, Secret, Subscription, Webhook
+from relay.model import Attempt, Job, Notification, Replay, Result, Secret, Subscription, Webhook
 from relay.outbound.deliveries import Refusal
 from relay.outbound.provider_door import ProviderAnswer
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
@@ -84,6 +84,10 @@ class Receiver(Protocol):
 
 class Replayer(Protocol):
     """Replays: try, start, cancel."""
+
+    async def wanted(self, subscription: Subscription, stored: Sequence[Result]) -> list[Result]:
+        """Those of the results that a replay would deliver to it."""
+        ...
 
     async def dry_run(self, request: ReplayRequest) -> DryRun: ...
 

@@ -41,6 +41,8 @@ COMMANDS = [
     "sub show {sub}",
     "sub rotate-secret {sub} --overlap-seconds 5",
     "sub test {sub}",
+    "sub test {sub} --result {res} --filter {{}}",
+    "sub create n --to https://a.example --provider netnut --provider fal --format cloudevents",
     "sub pause {sub}",
     "sub resume {sub}",
     "sub enable {sub}",
@@ -52,7 +54,7 @@ COMMANDS = [
     "job wait {job}",
     "job fetch {job}",
     "job cancel {job}",
-    "result list --webhook {wh} --job {job} --type result.failed --created-after {t} --created-before {t}",
+    "result list --webhook {wh} --job {job} --type result.failed --created-after {t} --created-before {t} --unrouted",
     "result show {res}",
     "result payload {res}",
     "result delete {res} --yes",
@@ -99,7 +101,7 @@ def _item(endpoint: Endpoint) -> type[BaseModel]:
 def test_what_a_command_asks_for_is_what_the_relay_serves(api: FakeApi, run: Run, command: str) -> None:
     done: dict[str, Any] = {
         "id": "x", "status": "completed", "data": [], "next_cursor": None, "delivered": True, "callback_url": "u",
-        "secret": "s", "key": "k",
+        "secret": "s", "key": "k", "matches": True,
     }  # fmt: skip
     api.answers = lambda _: Answer(done)
     result = run(*(word.format(t=T, **IDS) for word in command.split()))

@@ -14,7 +14,8 @@ import standardwebhooks
 from relay.clock import after, seconds_between
 from relay.errors import OutboundError
 from relay.model import DeliveryStatus, SubscriptionStatus
-from relay.pipeline.deliver import _KeptBodies, next_step
+from relay.pipeline.deliver import next_step
+from relay.pipeline.outgoing import _KeptBodies
 from relay.signing.standard_webhooks import generate_secret
 from relay.store import deliveries, results
 from tests.support.clock import START

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from relay.model import JobStatus, SubscriptionStatus
-from relay.pipeline.fanout import DeliveryWork, Fanout, matches
+from relay.pipeline.fanout import DeliveryWork, Fanout
+from relay.pipeline.routing import matches
 from relay.store.configuration import Configuration
 from tests.support.clock import FakeClock
 from tests.support.store import NOW, OTHER_WEBHOOK_ID, WEBHOOK_ID, a_job, a_result, a_subscription

@@ -23,7 +23,10 @@ from relay.store import (
     deliveries,
     jobs,
     notifications,
+    results,
+    schema,
 )
+from relay.store.bulk import insert_many
 from relay.store.database import Database, open_database
 from relay.store.migrate import upgrade
 from relay.store.rows import Connection, Window
@@ -80,6 +83,13 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
     """Every list of the API, as the planner sees it with 3,000 rows: none is a scan of the whole table with a sort."""
 
     def put_many(conn: Connection, first: int) -> None:
+        stored = [
+            make.result(
+                f"job_{number}", f"wh_{number % 50}", Instant(NOW + number), matched=0 if number % 500 == 0 else 2
+            )
+            for number in range(first, first + 500)
+        ]
+        insert_many(conn, schema.results, results.COLUMNS, [results.to_row(item) for item in stored])
         for number in range(first, first + 500):
             now = Instant(NOW + number)
             odd = number % 500 == 0
@@ -105,6 +115,7 @@ async def test_lists_are_served_by_indexes(database: Database, database_url: str
         "ix_deliveries_subscription": partial(deliveries.page, subscription_id="sub_7"),
         "ix_deliveries_replay": partial(deliveries.page, replay_id="rpl_0"),
         "uq_deliveries_result": partial(deliveries.page, result_id="res_7"),
+        "ix_results_unrouted": partial(results.page, unrouted=True),
         "ix_notifications_odd": partial(notifications.page, status=(NotificationStatus.REJECTED,)),
         "ix_notifications_webhook": partial(notifications.page, webhook_id="wh_7"),
         "ix_notifications_job": partial(notifications.page, job_id="job_7"),

@@ -19,23 +19,23 @@ from relay.store import webhooks
 
 def break_everything() -> None:
     """Take one function of each stage and have it raise for what is called `crash`."""
-    ask, headers, receive, insert = Asker.ask, Deliverer._headers, Receiver.receive, webhooks.insert
+    ask, headers, receive, insert = Asker.ask, Deliverer._headers, Receiver.receive_soon, webhooks.insert
 
     async def faulty_ask(self: Any, job: Any, binding: Binding, url: str) -> Any:
         if job.provider_job_id == "crash":
             _raise({name: value.reveal() for name, value in binding.webhook.credentials.items()})
         return await ask(self, job, binding, url)
 
-    def faulty_headers(self: Any, work: Any, job_id: str, subscription: Any, body: bytes, now: Any) -> Any:
-        made = headers(self, work, job_id, subscription, body, now)
+    def faulty_headers(self: Any, work: Any, message: Any, subscription: Any, now: Any) -> Any:
+        made = headers(self, work, message, subscription, now)
         if subscription.name == "crash":
             _raise({**made, "secret": subscription.secrets[0].reveal()})
         return made
 
-    async def faulty_receive(self: Any, admitted: Any, inbound: Any) -> Any:
+    def faulty_receive(self: Any, admitted: Any, inbound: Any, then: Any) -> bool:
         if inbound.suffix == "/crash":
             _raise(dict(inbound.headers))
-        return await receive(self, admitted, inbound)
+        return receive(self, admitted, inbound, then)
 
     def faulty_insert(connection: Any, webhook: Webhook, seal: Any) -> None:
         if webhook.name == "crash":
@@ -45,7 +45,7 @@ def break_everything() -> None:
     for owner, name, function in (
         (Asker, "ask", faulty_ask),
         (Deliverer, "_headers", faulty_headers),
-        (Receiver, "receive", faulty_receive),
+        (Receiver, "receive_soon", faulty_receive),
         (webhooks, "insert", faulty_insert),
     ):
         setattr(owner, name, function)

@@ -33,8 +33,14 @@ results = Table(
     Column("sha256", Text),
     Column("payload_id", String(40)),
     instant_column("fetched_at", nullable=False),
+    Column("matched", Integer),  # subscriptions that wanted it when it was stored; NULL = stored before this was noted
     Index("ix_results_job", "job_id"),
     Index("ix_results_webhook", "webhook_id", "id"),
+    Index(
+        "ix_results_unrouted",
+        "id",
+        **only("matched = 0"),
+    ),
 )
 
 payload_chunks = Table(

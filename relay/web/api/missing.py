@@ -8,8 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from relay.clock import Instant
-from relay.model import SUBSCRIPTION, DeliveryStatus, Scope, Subscription
-from relay.pipeline.fanout import matches
+from relay.model import SUBSCRIPTION, DeliveryStatus, Scope
 from relay.store import lacking
 from relay.store.lacking import Standing
 from relay.web import pages
@@ -59,15 +58,13 @@ async def page(call: Call[MissingQuery, Nothing]) -> Answer:
         before_id=window.before_id,
     )
     scanned = await call.services.database.read(scan)
-    lacks = [item for item in scanned.items if _lacks(subscription, item)]
+    lacks = [item for item in scanned.items if DeliveryStatus.DELIVERED not in item.statuses]
+    wanted = {each.id for each in await call.services.replayer.wanted(subscription, [item.result for item in lacks])}
+    lacks = [item for item in lacks if item.result.id in wanted]
     shown = lacks[: window.limit]
     if len(lacks) > len(shown):
         return pages.after(call, shown, shown[-1].result.id, _view)
     return pages.after(call, shown, scanned.items[-1].result.id if scanned.more else None, _view)
-
-
-def _lacks(subscription: Subscription, item: Standing) -> bool:
-    return DeliveryStatus.DELIVERED not in item.statuses and matches(subscription, item.result)
 
 
 def _view(item: Standing) -> MissingView:

@@ -17,8 +17,20 @@ from relay.web import pages
 from relay.web.api.payloads import serve
 from relay.web.auth import authenticate
 from relay.web.endpoint import Answer, Call, endpoint
-from relay.web.fields import CreatedQuery, FinalStatusType, JobId, NoQuery, Nothing, Paged, Query, Time, View, WebhookId
-from relay.web.problems import Problem, not_found
+from relay.web.fields import (
+    CreatedQuery,
+    FinalStatusType,
+    Flag,
+    JobId,
+    NoQuery,
+    Nothing,
+    Paged,
+    Query,
+    Time,
+    View,
+    WebhookId,
+)
+from relay.web.problems import not_found
 from relay.web.services import Services
 
 INLINE_BYTES: Final = 1024 * 1024
@@ -30,6 +42,7 @@ class ResultQuery(CreatedQuery):
     webhook_id: WebhookId | None = None
     job_id: JobId | None = None
     type: Annotated[tuple[FinalStatusType, ...], Field(description="One or more, separated by commas.")] = ()
+    unrouted: Annotated[Flag, Field(description="Only those that no subscription wanted when stored.")] = False
 
 
 class PayloadQuery(Query):
@@ -55,6 +68,9 @@ class ResultView(View):
     sha256: str | None
     fetched_at: Time
     metadata: dict[str, Any]
+    matched: Annotated[
+        int | None, Field(description="How many subscriptions wanted it when it was stored. Null: not known.")
+    ]
 
 
 class ResultDetail(ResultView):
@@ -83,6 +99,7 @@ def view_of(services: Services, result: Result) -> ResultView:
             "sha256": result.sha256,
             "fetched_at": result.fetched_at,
             "metadata": dict(result.metadata),
+            "matched": result.matched,
         }
     )
 
@@ -93,7 +110,12 @@ async def page(call: Call[ResultQuery, Nothing]) -> Answer:
     query = call.query
     status = tuple(JobStatus(name.removeprefix("result.")) for name in query.type)
     read = partial(
-        results.page, webhook_id=query.webhook_id, job_id=query.job_id, status=status, window=pages.window(call)
+        results.page,
+        webhook_id=query.webhook_id,
+        job_id=query.job_id,
+        status=status,
+        unrouted=query.unrouted,
+        window=pages.window(call),
     )
     found = await call.services.database.read(read)
     return pages.answer(call, found, lambda item: item.id, lambda item: view_of(call.services, item))
@@ -129,7 +151,7 @@ async def payload(call: Call[PayloadQuery, Nothing]) -> Response:
     if call.query.token is None:
         await authenticate(call.services, call.request, Scope.READ)
     elif call.services.payload_links.read(call.query.token, call.now) != call.id:
-        raise Problem(403, "link_invalid", "This link is not valid for this result, or its time is over.")
+        raise not_found("result")  # to a stranger a link that is over and a result that never was are the same
     result = _there(await call.services.database.read(partial(results.get, id=call.id)))
     return await serve(call.services.database, call.request, result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from relay.model import RESULT_TYPES, Secret
 from relay.signing.standard_webhooks import decode_secret
@@ -18,9 +18,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # RF
 _VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
 _OURS: Final = frozenset(
     ("connection", "content-encoding", "content-length", "content-type", "host", "keep-alive", "te", "trailer")
-    + ("traceparent", "tracestate", "transfer-encoding", "upgrade", "expect", "proxy-authorization", "user-agent")
+    + ("traceparent", "tracestate", "transfer-encoding", "upgrade", "expect", "user-agent", "accept-encoding")
+    + ("proxy-authorization", "proxy-authenticate", "proxy-connection", "http2-settings")
 )
-_OURS_PREFIXES: Final = ("webhook-", "relay-", "svix-")
+_OURS_PREFIXES: Final = ("webhook-", "relay-", "svix-", "ce-")
 
 
 async def check_address(services: Services, kind: str, url: str | None) -> str | None:
@@ -90,12 +91,3 @@ def check_secret(text: str) -> Secret:
     except ValueError as error:
         raise unprocessable("#/secret", str(error), "invalid_secret") from None
     return secret
-
-
-def check_available(given: Mapping[str, Any]) -> None:
-    """Refuse what this version of Relay cannot do yet. Raises Problem 422, naming the field."""
-    for name, usable in (("format", "envelope"), ("filter", None)):
-        if name in given and given[name] != usable:
-            raise unprocessable(
-                f"#/{name}", f"is not yet available; leave it at {usable or 'null'}", "not_yet_available"
-            )

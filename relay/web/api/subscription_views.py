@@ -35,6 +35,20 @@ Headers = Annotated[
 ]
 WebhookIds = Annotated[list[WebhookId], Field(max_length=1000, description="Null: results of every webhook.")]
 EventTypes = Annotated[list[EventType], Field(min_length=1, description="Null: the four `result.*` types.")]
+GivenFilter = Annotated[
+    dict[str, Any],
+    Field(
+        description='Paths of the delivered envelope with conditions, such as `{"data.provider": {"$eq": "netnut"}}`; '
+        "null: everything. Operators: $eq $neq $gt $gte $lt $lte $in $nin $startsWith $endsWith $exist $and $or $not."
+    ),
+]
+Format = Annotated[
+    Literal["envelope", "raw", "thin", "cloudevents"],
+    Field(
+        description="`envelope`: JSON with the payload in it; `thin`: with an address in its place; `raw`: the "
+        "provider's bytes; `cloudevents`: those as a CloudEvent in binary mode."
+    ),
+]
 Overlap = Annotated[float, Field(ge=0, le=2_592_000, description="How long the old secret signs too.")]
 
 
@@ -56,8 +70,8 @@ class NewSubscription(Request):
     url: Annotated[Text | None, Field(description="Where results are sent; needed unless `kind` is `pull`.")] = None
     webhook_ids: WebhookIds | None = None
     event_types: EventTypes | None = None
-    filter: dict[str, Any] | None = None
-    format: Literal["envelope", "raw", "thin"] = "envelope"
+    filter: GivenFilter | None = None
+    format: Format = "envelope"
     headers: Headers = Field(default_factory=dict)
     secret: Annotated[SecretText | None, Field(description="A signing secret of your own, of 24 to 64 bytes.")] = None
     max_in_flight: InFlight = 8
@@ -72,8 +86,8 @@ class SubscriptionChange(Change):
     url: Text = "-"
     webhook_ids: WebhookIds | None = None
     event_types: EventTypes | None = None
-    filter: dict[str, Any] | None = None
-    format: Literal["envelope", "raw", "thin"] = "envelope"
+    filter: GivenFilter | None = None
+    format: Format = "envelope"
     headers: Headers = Field(default_factory=dict)
     max_in_flight: InFlight = 8
     rate_per_second: Rate | None = None

@@ -13,9 +13,9 @@ from relay.signing.standard_webhooks import generate_secret
 from relay.store import deliveries, subscriptions
 from relay.store.rows import Connection
 from relay.web import pages
+from relay.web.api.subscription_matching import TestAnswer, TestRequest, check_filter, check_request, judge
 from relay.web.api.subscription_rules import (
     check_address,
-    check_available,
     check_headers,
     check_secret,
     check_webhook_ids,
@@ -44,7 +44,7 @@ from relay.web.problems import conflict, not_found
 async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
     """Make a subscription. Its signing secret is in this answer only."""
     given = call.body
-    check_available(dict(given))
+    check_filter(given.filter)
     subscription = Subscription(
         id=new_id(SUBSCRIPTION, call.now),
         name=given.name,
@@ -52,7 +52,7 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         url=await check_address(call.services, given.kind, given.url),
         webhook_ids=await check_webhook_ids(call.services, given.webhook_ids),
         event_types=None if given.event_types is None else tuple(dict.fromkeys(given.event_types)),
-        filter=None,
+        filter=given.filter,
         format=given.format,
         headers=check_headers(given.headers),
         secrets=(generate_secret() if given.secret is None else check_secret(given.secret),),
@@ -92,7 +92,7 @@ async def change(call: Call[NoQuery, SubscriptionChange]) -> Answer:
     """Change what the body names; deliveries already made are not touched."""
     kind = (await existing(call)).kind
     given = {name: getattr(call.body, name) for name in call.given}
-    check_available(given)
+    check_filter(given.get("filter"))
     if "url" in given:
         given["url"] = await check_address(call.services, kind, given["url"])
     if "webhook_ids" in given:
@@ -176,12 +176,18 @@ async def enable(call: Call[NoQuery, Nothing]) -> Answer:
 
 
 @endpoint(
-    "POST", "/v1/subscriptions/{id}/test", scope=Scope.WRITE, answers={200: TestView}, prefix=SUBSCRIPTION,
+    "POST", "/v1/subscriptions/{id}/test", scope=Scope.WRITE, answers={200: TestAnswer}, prefix=SUBSCRIPTION,
     refusals=(409,),
 )  # fmt: skip
-async def test(call: Call[NoQuery, Nothing]) -> Answer:
-    """Send one signed test message now and say what the subscriber answered. It is not stored."""
+async def test(call: Call[NoQuery, TestRequest]) -> Answer:
+    """Send one signed test message now and say what the subscriber answered. It is not stored.
+
+    With a `result_id` nothing is sent: the answer says whether the subscription would get that result, and why not.
+    """
+    check_request(call.body, call.given)
     subscription = await existing(call)
+    if call.body.result_id is not None:
+        return Answer(200, TestAnswer(await judge(call, subscription, call.body.result_id)))
     if subscription.kind == "pull":
         raise conflict("not_a_push_subscription", "Nothing is sent to this subscription: it takes its messages.")
     attempt = await call.services.tester.test(subscription)
@@ -194,7 +200,7 @@ async def test(call: Call[NoQuery, Nothing]) -> Answer:
         duration_ms=attempt.duration_ms,
         response_excerpt=attempt.response_excerpt,
     )
-    return Answer(200, view)
+    return Answer(200, TestAnswer(view))
 
 
 def _there(found: Subscription | None) -> Subscription:

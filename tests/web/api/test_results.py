@@ -135,9 +135,9 @@ async def test_a_signed_link_opens_its_payload_without_a_key_until_it_expires(
         assert (await client.get(f"/v1/results/{made.id}/payload")).status_code == 401
         assert (await client.get(f"/v1/results/{made.id}?token={token}")).status_code == 401
         other = links.mint("res_" + "0" * 32, after(clock.now(), 60))
-        assert (await client.get(f"/v1/results/{made.id}/payload?token={other}")).status_code == 403
+        assert (await client.get(f"/v1/results/{made.id}/payload?token={other}")).status_code == 404
         clock.advance(60)
-        assert (await client.get(f"/v1/results/{made.id}/payload?token={token}")).status_code == 403
+        assert (await client.get(f"/v1/results/{made.id}/payload?token={token}")).status_code == 404
 
 
 async def test_an_erased_payload_is_gone_everywhere(on_both: Management, clock: FakeClock) -> None:

@@ -45,9 +45,7 @@ async def test_a_url_that_policy_forbids_is_answered_with_the_setting_to_add(man
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "pull"}, "#/url", "unexpected"),
-    ({"format": "raw"}, "#/format", "not_yet_available"),
-    ({"format": "thin"}, "#/format", "not_yet_available"),
-    ({"filter": {}}, "#/filter", "not_yet_available"),
+    ({"format": "xml"}, "#/format", "literal_error"),
     ({"url": "gopher://x"}, "#/url", "url_refused"),
     ({"webhook_ids": ["wh_" + "0" * 32]}, "#/webhook_ids/0", "unknown_webhook"),
     ({"webhook_ids": ["nonsense"]}, "#/webhook_ids/0", "string_pattern_mismatch"),
