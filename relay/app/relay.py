@@ -20,7 +20,7 @@ from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
-from relay.pipeline.deliver import Deliverer
+from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS, Deliverer
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.pipeline.floor import Floor
@@ -168,7 +168,7 @@ class Relay:
                 platform,
                 deliverer.run,
                 slots=settings.delivery_slots,
-                max_seconds=settings.delivery_timeout_seconds,
+                max_seconds=max(settings.delivery_timeout_seconds, LONGEST_TIMEOUT_SECONDS),
             )
         fanout = Fanout(self.clock, delivering, settings.lease_seconds, self.bell)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)

@@ -16,14 +16,24 @@ import structlog
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
-from relay.model import ATTEMPT, Attempt, DeliveryStatus, Result, Subscription, SubscriptionStatus, Trigger, new_id
+from relay.model import (
+    ATTEMPT,
+    Attempt,
+    DeliveryStatus,
+    Result,
+    Secret,
+    Subscription,
+    SubscriptionStatus,
+    Trigger,
+    new_id,
+)
 from relay.outbound.deliveries import DeliveryDoor, Reply
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
 from relay.pipeline.schedule import retry_after_seconds
-from relay.signing.standard_webhooks import decode_secret, sign
+from relay.signing.standard_webhooks import SigningKey, sign, signing_key
 from relay.store import results
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
 
@@ -32,6 +42,7 @@ log = structlog.get_logger(__name__)
 GONE: Final = 410
 HEED_RETRY_AFTER: Final = (429, 503)
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+LONGEST_TIMEOUT_SECONDS: Final = 300.0  # that a subscription may ask for
 RETRY_JITTER: Final = 0.2  # of the wait, half of it to either side
 SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
 KEPT_BODIES_BYTES: Final = 8 * 1024 * 1024
@@ -83,7 +94,7 @@ class Deliverer:
         self._payload_url = payload_url
         self._schedule = tuple(schedule)
         self._timeout_seconds = timeout_seconds
-        self._keys: dict[str, tuple[Subscription, list[bytes]]] = {}
+        self._keys: dict[str, tuple[Subscription, dict[Secret, SigningKey]]] = {}
         self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
 
     async def run(self, work: DeliveryWork) -> None:
@@ -109,7 +120,8 @@ class Deliverer:
             job_id, body = found
             started_at = self._floor.clock.now()
             headers = self._headers(work, job_id, subscription, body, started_at)
-            reply = await self._door.post(url, body, headers, timeout_seconds=self._timeout_seconds)
+            timeout = self._timeout_seconds if subscription.timeout_seconds is None else subscription.timeout_seconds
+            reply = await self._door.post(url, body, headers, timeout_seconds=timeout)
         except StoreUnavailable:
             raise
         except Exception:  # not the subscriber's doing, but it uses up the schedule: so it ends somewhere, visibly
@@ -122,7 +134,8 @@ class Deliverer:
         now = clock.now()
         number = delivery.attempts + 1
         made = number - delivery.budget_from
-        step = next_step(reply, made=made, schedule=self._schedule, now=now, chance=clock.random())
+        schedule = subscription.schedule_seconds or self._schedule
+        step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
         attempt = Attempt(
             id=new_id(ATTEMPT, started_at),
             owner_id=delivery.id,
@@ -199,13 +212,13 @@ class Deliverer:
         )
         return {**subscription.headers, **own}
 
-    def _signing_keys(self, subscription: Subscription, now: Instant) -> list[bytes]:
-        """The decoded secrets: the newest, and its predecessor while a rotation overlaps."""
+    def _signing_keys(self, subscription: Subscription, now: Instant) -> list[SigningKey]:
+        """Decoded: the newest secret, and those before it while their rotations overlap."""
         kept = self._keys.get(subscription.id)
         if kept is None or kept[0] is not subscription:
-            kept = self._keys[subscription.id] = (subscription, [decode_secret(each) for each in subscription.secrets])
-        until = subscription.previous_secret_until
-        return kept[1] if until is not None and now < until else kept[1][:1]
+            made = {each: signing_key(each) for each in subscription.secrets}
+            kept = self._keys[subscription.id] = (subscription, made)
+        return [kept[1][each] for each in subscription.signing_secrets(now)]
 
     async def _body(self, work: DeliveryWork) -> tuple[str, bytes] | None:
         """The job and the envelope; None when the result is gone."""

@@ -34,12 +34,12 @@ COMMANDS = [
     "webhook delete {wh} --yes",
     "sub create n --to https://a.example --webhook {wh} --type result.completed --filter {{}} --format thin --kind push"
     " --header a=b --secret whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA= --max-in-flight 3 --rate-per-second 4"
-    " --metadata {{}}",
+    " --metadata {{}} --signing hmac --schedule 0,5s,1h --timeout-seconds 3",
     "sub create n --kind pull",
     "sub missing {sub} --since 6h",
     "sub list",
     "sub show {sub}",
-    "sub rotate-secret {sub} --overlap-seconds 5",
+    "sub rotate-secret {sub} --overlap-seconds 5 --signing ed25519",
     "sub test {sub}",
     "sub pause {sub}",
     "sub resume {sub}",

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from relay.model import Subscription
+from relay.model import PRIVATE_KEY_PREFIX, Subscription
+from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS
+from relay.signing.asymmetric import public_key_of
 from relay.web.fields import (
     Change,
     InFlight,
@@ -35,7 +37,28 @@ Headers = Annotated[
 ]
 WebhookIds = Annotated[list[WebhookId], Field(max_length=1000, description="Null: results of every webhook.")]
 EventTypes = Annotated[list[EventType], Field(min_length=1, description="Null: the four `result.*` types.")]
-Overlap = Annotated[float, Field(ge=0, le=2_592_000, description="How long the old secret signs too.")]
+Overlap = Annotated[
+    float, Field(ge=0, le=2_592_000, description="How long the old secret signs too. 0: no earlier one signs any more.")
+]
+Signing = Annotated[
+    Literal["hmac", "ed25519"],
+    Field(description="`hmac`: a secret that both sides have (`v1`). `ed25519`: verified with `public_keys` (`v1a`)."),
+]
+OwnSecret = Annotated[
+    SecretText | None,
+    Field(description="Your own, of 24 to 64 bytes (`whsec_` and base64, or text), or for ed25519 a `whsk_` key."),
+]
+Schedule = Annotated[
+    list[Annotated[float, Field(ge=0, le=2_592_000)]],
+    Field(
+        min_length=1,
+        max_length=50,
+        description="Waits before each attempt, the first of which is 0. Null: the setting's.",
+    ),
+]
+AttemptSeconds = Annotated[
+    float, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS, description="Total time of one attempt. Null: the setting's.")
+]
 
 
 class NewSubscription(Request):
@@ -59,9 +82,12 @@ class NewSubscription(Request):
     filter: dict[str, Any] | None = None
     format: Literal["envelope", "raw", "thin"] = "envelope"
     headers: Headers = Field(default_factory=dict)
-    secret: Annotated[SecretText | None, Field(description="A signing secret of your own, of 24 to 64 bytes.")] = None
+    signing: Signing = "hmac"
+    secret: OwnSecret = None
     max_in_flight: InFlight = 8
     rate_per_second: Rate | None = None
+    schedule_seconds: Schedule | None = None
+    timeout_seconds: AttemptSeconds | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -77,13 +103,16 @@ class SubscriptionChange(Change):
     headers: Headers = Field(default_factory=dict)
     max_in_flight: InFlight = 8
     rate_per_second: Rate | None = None
+    schedule_seconds: Schedule | None = None
+    timeout_seconds: AttemptSeconds | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
 class SecretRotation(Request):
     """How to rotate the signing secret."""
 
-    secret: Annotated[SecretText | None, Field(description="A signing secret of your own, of 24 to 64 bytes.")] = None
+    signing: Annotated[Signing | None, Field(description="Null: as it is.")] = None
+    secret: OwnSecret = None
     overlap_seconds: Overlap = 86_400
 
 
@@ -101,6 +130,12 @@ class SubscriptionView(View):
     header_names: list[str]
     max_in_flight: int
     rate_per_second: float | None
+    schedule_seconds: list[float] | None
+    timeout_seconds: float | None
+    signing: str
+    public_keys: Annotated[
+        list[str], Field(description="`whpk_…` to verify with, newest first; several while a rotation overlaps.")
+    ]
     metadata: dict[str, Any]
     status: str
     status_reason: str | None
@@ -112,7 +147,7 @@ class SubscriptionView(View):
 class NewSubscriptionView(SubscriptionView):
     """A subscription with its new signing secret, which is not shown again."""
 
-    secret: str
+    secret: Annotated[str | None, Field(description="Null with ed25519: verify with `public_keys`.")]
 
 
 class TestView(View):
@@ -128,6 +163,8 @@ class TestView(View):
 
 def view_of(subscription: Subscription) -> SubscriptionView:
     """The subscription as it goes out."""
+    private = [each for each in subscription.secrets if each.reveal().startswith(PRIVATE_KEY_PREFIX)]
+    schedule = subscription.schedule_seconds
     return SubscriptionView(
         id=subscription.id,
         name=subscription.name,
@@ -140,6 +177,10 @@ def view_of(subscription: Subscription) -> SubscriptionView:
         header_names=sorted(subscription.headers),
         max_in_flight=subscription.max_in_flight,
         rate_per_second=subscription.rate_per_second,
+        schedule_seconds=None if schedule is None else list(schedule),
+        timeout_seconds=subscription.timeout_seconds,
+        signing=subscription.signing,
+        public_keys=[public_key_of(each) for each in private],
         metadata=dict(subscription.metadata),
         status=subscription.status,
         status_reason=subscription.status_reason,
@@ -150,4 +191,5 @@ def view_of(subscription: Subscription) -> SubscriptionView:
 
 
 def with_secret(subscription: Subscription) -> NewSubscriptionView:
-    return NewSubscriptionView(**dict(view_of(subscription)), secret=subscription.secrets[0].reveal())
+    secret = subscription.secrets[0].reveal() if subscription.signing == "hmac" else None
+    return NewSubscriptionView(**dict(view_of(subscription)), secret=secret)

@@ -7,9 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from relay.clock import after
 from relay.model import SUBSCRIPTION, Scope, Subscription, SubscriptionStatus, new_id
-from relay.signing.standard_webhooks import generate_secret
 from relay.store import deliveries, subscriptions
 from relay.store.rows import Connection
 from relay.web import pages
@@ -17,8 +15,10 @@ from relay.web.api.subscription_rules import (
     check_address,
     check_available,
     check_headers,
-    check_secret,
+    check_schedule,
     check_webhook_ids,
+    new_secret,
+    rotated,
 )
 from relay.web.api.subscription_views import (
     NewSubscription,
@@ -55,7 +55,7 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         filter=None,
         format=given.format,
         headers=check_headers(given.headers),
-        secrets=(generate_secret() if given.secret is None else check_secret(given.secret),),
+        secrets=(new_secret(given.secret, given.signing),),
         max_in_flight=given.max_in_flight,
         rate_per_second=given.rate_per_second,
         status=SubscriptionStatus.ACTIVE,
@@ -63,6 +63,8 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         metadata=given.metadata,
         created_at=call.now,
         updated_at=call.now,
+        schedule_seconds=check_schedule(given.schedule_seconds),
+        timeout_seconds=given.timeout_seconds,
     )
     store = partial(subscriptions.insert, subscription=subscription, seal=call.services.vault.seal)
     made = Answer(201, with_secret(subscription), {"location": f"/v1/subscriptions/{subscription.id}"})
@@ -99,6 +101,8 @@ async def change(call: Call[NoQuery, SubscriptionChange]) -> Answer:
         given["webhook_ids"] = await check_webhook_ids(call.services, given["webhook_ids"])
     if "headers" in given:
         given["headers"] = check_headers(given["headers"])
+    if "schedule_seconds" in given:
+        given["schedule_seconds"] = check_schedule(given["schedule_seconds"])
     if given.get("event_types") is not None:
         given["event_types"] = tuple(dict.fromkeys(given["event_types"]))
     return await _edit(call, lambda before: replace(before, **given))
@@ -111,7 +115,7 @@ async def delete(call: Call[NoQuery, Nothing]) -> Answer:
         call,
         lambda before: replace(
             before, deleted_at=call.now, status=SubscriptionStatus.DISABLED, secrets=(), headers={},
-            previous_secret_until=None,
+            previous_secret_until=None, secret_ends=(),
         ),
     )  # fmt: skip
     end_some = partial(deliveries.cancel_some, now=call.now, subscription_id=call.id)
@@ -122,17 +126,17 @@ async def delete(call: Call[NoQuery, Nothing]) -> Answer:
 
 @endpoint(
     "POST", "/v1/subscriptions/{id}/rotate-secret", scope=Scope.WRITE, answers={200: NewSubscriptionView},
-    prefix=SUBSCRIPTION,
+    prefix=SUBSCRIPTION, refusals=(409,),
 )  # fmt: skip
 async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
-    """A new signing secret; the old one signs too for `overlap_seconds`."""
-    given, overlap = call.body, call.body.overlap_seconds
-    secret = generate_secret() if given.secret is None else check_secret(given.secret)
+    """A new signing secret; the old one signs too for `overlap_seconds`, an older one until its own overlap is over."""
+    given = call.body
+    if given.signing is not None:
+        secret = new_secret(given.secret, given.signing)
+        return await _edit(call, lambda before: rotated(before, secret, given.overlap_seconds, call.now), with_secret)
 
     def edit(before: Subscription) -> Subscription:
-        kept = before.secrets[:1] if overlap else ()
-        until = after(call.now, overlap) if overlap else None
-        return replace(before, secrets=(secret, *kept), previous_secret_until=until)
+        return rotated(before, new_secret(given.secret, before.signing), given.overlap_seconds, call.now)
 
     return await _edit(call, edit, with_secret)
 
