@@ -17,6 +17,7 @@ from relay.workers.crew import Crew
 from relay.workers.lanes import Policy, earliest_first, round_robin
 from relay.workers.leases import LeaseKeeper
 from relay.workers.scheduler import Scheduler
+from relay.workers.shares import Share
 from relay.workers.slots import Gate, LaneLimit, Slots
 from relay.workers.supervisor import Duty, Supervisor
 
@@ -35,7 +36,7 @@ class Platform:
     configuration: ConfigurationCache
     clock: Clock
     lease_seconds: float
-    workers: Callable[[], int]  # how many processes share the work now
+    share: Callable[[], Share]  # of the work, that this process has now
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,8 @@ def fetch_hands(
             return LaneLimit(True, 1)  # made by another node just now: the stage itself finds out
         if webhook.status is WebhookStatus.CREDENTIALS_REJECTED:
             return LaneLimit(True, 1, REJECTED_RATE)
-        rate = webhook.fetch_rate_per_second
-        share = platform.workers()
-        return LaneLimit(True, _share(webhook.fetch_max_in_flight, share), None if rate is None else rate / share)
+        rate, share = webhook.fetch_rate_per_second, platform.share()
+        return _limit(True, webhook.fetch_max_in_flight, rate, share)
 
     return FetchHands(
         FETCH,
@@ -205,9 +205,8 @@ def deliver_hands(
         found = configuration.current.subscriptions.get(subscription_id)
         if found is None or found.deleted_at is not None:
             return LaneLimit(True, 1)  # the stage sets such deliveries aside
-        rate, share = found.rate_per_second, platform.workers()
         is_open = found.status is SubscriptionStatus.ACTIVE and found.kind == "push"
-        return LaneLimit(is_open, _share(found.max_in_flight, share), None if rate is None else rate / share)
+        return _limit(is_open, found.max_in_flight, found.rate_per_second, platform.share())
 
     def open_lanes() -> list[str]:
         return [
@@ -226,5 +225,7 @@ def deliver_hands(
     )
 
 
-def _share(cap: int, workers: int) -> int:
-    return max(1, cap // workers)
+def _limit(is_open: bool, cap: int, rate: float | None, share: Share) -> LaneLimit:
+    """This process's part of what a lane may take over all processes."""
+    mine = None if rate is None else share.of_rate(rate)
+    return LaneLimit(is_open and mine != 0, share.of_cap(cap), mine)

@@ -159,7 +159,7 @@ class Relay:
             timeout_seconds=settings.delivery_timeout_seconds,
         )
         platform = Platform(
-            self.database, self.configuration, self.clock, settings.lease_seconds, lambda: self.heartbeat.workers
+            self.database, self.configuration, self.clock, settings.lease_seconds, lambda: self.heartbeat.share
         )
         delivering: DeliverHands | NoHands = NoHands()
         fetching: FetchHands | NoHands = NoHands()
@@ -198,10 +198,10 @@ class Relay:
         self.watch.settled(job.id)
 
     async def _begin(self) -> None:
+        watch = self.supervisor.watch_duty
+        await self.heartbeat.run_once()  # before any work: it tells what part of the work is ours
         if self._works:
             await self._begin_work()
-        watch = self.supervisor.watch_duty
-        await self.heartbeat.run_once()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
         watch(Duty("captures", self.floor.captures.run_once, CAPTURE_SECONDS))

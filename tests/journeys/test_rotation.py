@@ -1,5 +1,5 @@
-"""A signing secret is rotated while deliveries flow: nobody who verifies with the old one until the overlap is over, and
-with the new one from then on, ever refuses one. The judges are the official package, and `cryptography` for Ed25519."""
+"""A signing secret is rotated while deliveries flow: who verifies with the old one until the overlap is over, and with
+the new one from then on, never refuses one. The judges are the official package, and `cryptography` for Ed25519."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ from relay.store import attempts, deliveries, jobs, notifications, results, sche
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
 from relay.store.queue import QueueTable, due, next_due_at
+from relay.workers.shares import Share
 from relay.workers.supervisor import Supervisor
 from tests.support.doors import Page, PlainProvider, PlainSubscribers
 from tests.support.quiet import CountedDatabase, QuietClock
@@ -113,7 +114,7 @@ class Stage:
         )
         self.provider, self.subscribers = PlainProvider(), PlainSubscribers(clock)
         self.gate = plan.gate(clock, self._origin_of)
-        self.workers = 1
+        self.share = Share()
         self.may_take = True
         self.watch = Watch()
         self.under_way = UnderWay()
@@ -121,7 +122,7 @@ class Stage:
 
     def _put_together(self) -> None:
         floor, plan = self.floor, self.plan
-        platform = Platform(self.database, self.configuration, self.clock, plan.lease_seconds, lambda: self.workers)
+        platform = Platform(self.database, self.configuration, self.clock, plan.lease_seconds, lambda: self.share)
         self.deliverer = Deliverer(
             floor, self.subscribers, self._payload_url, schedule=plan.schedule, timeout_seconds=30.0
         )
