@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from relay.clock import Clock
 from relay.model import Job, SubscriptionStatus, WebhookStatus
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.fanout import DeliveryWork
 from relay.store import deliveries, jobs, schema
 from relay.store.configuration import ConfigurationCache
@@ -196,9 +197,14 @@ def fetch_hands(
 
 
 def deliver_hands(
-    platform: Platform, handle: Callable[[DeliveryWork], Awaitable[None]], *, slots: int, max_seconds: float
+    platform: Platform,
+    handle: Callable[[DeliveryWork], Awaitable[None]],
+    breakers: Breakers,
+    *,
+    slots: int,
+    max_seconds: float,
 ) -> DeliverHands:
-    """Hands that deliver: every subscription in turn, whatever its backlog."""
+    """Hands that deliver: every subscription in turn, whatever its backlog; one that is down is left alone."""
     configuration = platform.configuration
 
     def limit_of(subscription_id: str) -> LaneLimit:
@@ -212,13 +218,13 @@ def deliver_hands(
         return [
             item.id
             for item in configuration.current.receiving_subscriptions()
-            if configuration.current.may_deliver(item.id)
+            if configuration.current.may_deliver(item.id) and not breakers.holds(item.id)
         ]
 
     return DeliverHands(
         DELIVER,
         platform,
-        slots=Slots(slots, limit_of, platform.clock, share=DELIVERY_SHARE),
+        slots=Slots(slots, limit_of, platform.clock, breakers, share=DELIVERY_SHARE),
         handle=handle,
         open_lanes=open_lanes,
         max_seconds=max_seconds,

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from relay.clock import Instant, after
+from relay.clock import Instant, after, rfc3339, seconds_between
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
 from relay.model import (
@@ -28,13 +28,20 @@ from relay.model import (
     new_id,
 )
 from relay.outbound.deliveries import DeliveryDoor, Reply
-from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, delivery_headers, webhook_timestamp
+from relay.pipeline.breaker import Breakers
+from relay.pipeline.envelope import (
+    MAX_ENVELOPE_BYTES,
+    build_envelope,
+    delivery_headers,
+    event_envelope,
+    webhook_timestamp,
+)
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
 from relay.pipeline.schedule import retry_after_seconds
 from relay.signing.standard_webhooks import SigningKey, sign, signing_key
-from relay.store import results
+from relay.store import events, results
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
 
 log = structlog.get_logger(__name__)
@@ -58,7 +65,7 @@ class Step:
     status: DeliveryStatus
     due_at: Instant | None
     last_error: str | None = None
-    disable_subscription: bool = False
+    disable_reason: str | None = None  # why its subscription is to be disabled
 
 
 def next_step(reply: Reply, *, made: int, schedule: Sequence[float], now: Instant, chance: float) -> Step:
@@ -67,7 +74,7 @@ def next_step(reply: Reply, *, made: int, schedule: Sequence[float], now: Instan
         return Step(DeliveryStatus.DELIVERED, None)
     error = reply.error_code or f"http_{reply.status}"
     if reply.status == GONE and reply.error_code is None:  # the subscriber asks us to stop (Standard Webhooks)
-        return Step(DeliveryStatus.PENDING, now, error, disable_subscription=True)
+        return Step(DeliveryStatus.PENDING, now, error, "answered 410 Gone")
     if made >= len(schedule):
         return Step(DeliveryStatus.EXHAUSTED, None, error)
     wait = schedule[made] * (1 + RETRY_JITTER * (chance - 0.5))
@@ -85,15 +92,19 @@ class Deliverer:
         floor: Floor,
         door: DeliveryDoor,
         payload_url: PayloadUrls,
+        breakers: Breakers,
         *,
         schedule: Sequence[float],
         timeout_seconds: float,
+        disable_after_seconds: float | None = None,
     ) -> None:
         self._floor = floor
         self._door = door
         self._payload_url = payload_url
+        self._breakers = breakers
         self._schedule = tuple(schedule)
         self._timeout_seconds = timeout_seconds
+        self._disable_after_seconds = disable_after_seconds
         self._keys: dict[str, tuple[Subscription, dict[Secret, SigningKey]]] = {}
         self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
 
@@ -135,7 +146,10 @@ class Deliverer:
         number = delivery.attempts + 1
         made = number - delivery.budget_from
         schedule = subscription.schedule_seconds or self._schedule
+        news = self._breakers.report(subscription.id, reply, made=made, started_at=started_at)
         step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
+        if step.last_error is not None:
+            step = self._unless_hopeless(step, subscription.id, now)
         attempt = Attempt(
             id=new_id(ATTEMPT, started_at),
             owner_id=delivery.id,
@@ -156,10 +170,13 @@ class Deliverer:
             attempt=attempt,
             last_error=step.last_error,
             budget_from=delivery.budget_from,
-            disable_subscription=subscription.id if step.disable_subscription else None,
+            disable_subscription=subscription.id if step.disable_reason else None,
+            disable_reason=step.disable_reason,
         )
         settled = await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
-        if step.disable_subscription:
+        if news is not None:
+            await self._breakers.write(news)
+        if step.disable_reason:
             await self._floor.configuration.refresh()
         log.info(
             "delivery.attempted",
@@ -173,9 +190,17 @@ class Deliverer:
             outcome=step.status.value if settled is Settled.DONE else settled.value,
         )
 
+    def _unless_hopeless(self, step: Step, subscription_id: str, now: Instant) -> Step:
+        """After days of nothing but failures the subscription is disabled, and its deliveries wait for it."""
+        since, most = self._breakers.failing_since(subscription_id), self._disable_after_seconds
+        if most is None or since is None or seconds_between(since, now) < most or step.disable_reason:
+            return step
+        return Step(DeliveryStatus.PENDING, now, step.last_error, f"nothing but failures since {rfc3339(since)}")
+
     async def _set_aside(self, work: DeliveryWork, status: DeliveryStatus, reason: str | None) -> None:
         """Settle without an attempt: nobody to send to now, or nothing to send."""
         now = self._floor.clock.now()
+        self._breakers.skipped(work.delivery.subscription_id)
         settlement = DeliverySettlement(
             delivery_id=work.delivery.id,
             claims=work.delivery.claims,
@@ -224,6 +249,8 @@ class Deliverer:
         """The job and the envelope; None when the result is gone."""
         if work.body is not None:
             return work.job_id, work.body
+        if events.is_event(work.delivery.result_id):
+            return await self._event_body(work.delivery.result_id)
         result = await self._floor.database.read(partial(results.get, id=work.delivery.result_id))
         if result is None:
             return None
@@ -234,6 +261,10 @@ class Deliverer:
             kept = await self._load(result)
             self._bodies.keep(result, kept)
         return result.job_id, kept
+
+    async def _event_body(self, event_id: str) -> tuple[str, bytes] | None:
+        event = await self._floor.database.read(partial(events.get, id=event_id))
+        return None if event is None else (event.subject_id, event_envelope(event))
 
     async def _load(self, result: Result) -> bytes:
         payload: bytes | None = None

@@ -16,6 +16,7 @@ from relay import __version__
 from relay.clock import Instant, rfc3339
 from relay.jsontext import is_strict_json
 from relay.model import Result, Trigger
+from relay.store.events import Event
 
 MAX_ENVELOPE_BYTES: Final = 1_048_576
 ENVELOPE_TYPE: Final = "application/json"
@@ -69,6 +70,11 @@ def _head(result: Result, webhook_name: str, provider: str) -> bytes:
     }
     envelope = {"type": result.type, "timestamp": rfc3339(result.fetched_at), "data": data}
     return orjson.dumps(envelope)[: -len(_CLOSE)]
+
+
+def event_envelope(event: Event) -> bytes:
+    """The body of a delivery that tells of an operational event."""
+    return orjson.dumps({"type": event.type, "timestamp": rfc3339(event.created_at), "data": dict(event.data)})
 
 
 def delivery_headers(

@@ -24,8 +24,8 @@ class Share:
     def of_rate(self, rate: float) -> float:
         """My part of a rate per second. 0: nothing for me.
 
-        Whole numbers where it is divided, because a worker that may take 2.5 in a second takes 3 in some. A rate that does not give every
-        worker one is left to as many of them as it has whole ones, and one below 2 to the first alone.
+        Whole numbers where it is divided, because a worker that may take 2.5 in a second takes 3 in some. A rate that
+        does not give every worker one is left to as many of them as it has whole ones, and one below 2 to the first.
         """
         if self.workers == 1:
             return rate

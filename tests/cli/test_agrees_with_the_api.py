@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 from tests.support.fake_api import Answer, FakeApi, Request
 
 T = "2026-11-21T19:00:00Z"
-IDS = {prefix: f"{prefix}_{'0' * 32}" for prefix in ("wh", "sub", "job", "res", "dlv", "rpl", "ntf", "key")}
+IDS = {prefix: f"{prefix}_{'0' * 32}" for prefix in ("wh", "sub", "job", "res", "dlv", "rpl", "ntf", "key", "evt")}
 
 COMMANDS = [
     "webhook create n --provider netnut --credential username=u --credential password=p --verification secret=s"
@@ -69,6 +69,8 @@ COMMANDS = [
     "notification list --webhook {wh} --job {job} --status rejected --created-after {t} --created-before {t}",
     "notification show {ntf}",
     "notification reprocess {ntf}",
+    "event list --type job.expiring --subject {job} --created-after {t} --created-before {t}",
+    "event show {evt}",
     "key create n --scope write --expires-at {t}",
     "key list",
     "key show {key}",

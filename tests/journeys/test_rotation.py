@@ -68,8 +68,8 @@ async def test_no_delivery_fails_verification_while_secrets_are_rotated(sqlite_s
         rotated_at = SystemClock().now()
         for path, subscription in made.items():
             rotate = f"/v1/subscriptions/{subscription['id']}/rotate-secret"
-            new = await world.post(rotate, {"overlap_seconds": OVERLAP_SECONDS})
-            keys[path] = [each["secret"] or each["public_keys"][0] for each in (subscription, new)]
+            changed = await world.post(rotate, {"overlap_seconds": OVERLAP_SECONDS})
+            keys[path] = [each["secret"] or each["public_keys"][0] for each in (subscription, changed)]
         over_at = SystemClock().now() + round(OVERLAP_SECONDS * 1000)
         await asyncio.sleep(OVERLAP_SECONDS)
         await _until_received(world, 4 * LEAST)

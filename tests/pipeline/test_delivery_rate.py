@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from relay.model import SubscriptionStatus
@@ -10,7 +12,7 @@ from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Stage
 
 
-def fullest(moments: list[int], seconds: float = 1.0) -> int:
+def fullest(moments: Sequence[int], seconds: float = 1.0) -> int:
     """The most of them in any span of this length."""
     return max(sum(at <= other < at + seconds * 1000 for other in moments) for at in moments)
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from relay.clock import Instant
 from relay.model import PRIVATE_KEY_PREFIX, Subscription
 from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS
 from relay.signing.asymmetric import public_key_of
+from relay.store.breakers import Breaker
 from relay.web.fields import (
     Change,
     InFlight,
@@ -139,9 +141,23 @@ class SubscriptionView(View):
     metadata: dict[str, Any]
     status: str
     status_reason: str | None
+    breaker: BreakerView
     previous_secret_until: Time | None
     created_at: Time
     updated_at: Time
+
+
+class BreakerView(View):
+    """How the subscriber takes what it is sent."""
+
+    state: Annotated[
+        Literal["closed", "open", "half_open"],
+        Field(description="`open`: it is down, deliveries wait. `half_open`: one is under way, to see."),
+    ]
+    opened_at: Time | None
+    next_probe_at: Time | None
+    failing_since: Annotated[Time | None, Field(description="Nothing but failures since then.")]
+    last_error: str | None
 
 
 class NewSubscriptionView(SubscriptionView):
@@ -161,7 +177,21 @@ class TestView(View):
     response_excerpt: str | None
 
 
-def view_of(subscription: Subscription) -> SubscriptionView:
+def breaker_view(breaker: Breaker | None, now: Instant) -> BreakerView:
+    """A breaker as it goes out; without one the subscription is healthy."""
+    if breaker is None:
+        return BreakerView(state="closed", opened_at=None, next_probe_at=None, failing_since=None, last_error=None)
+    probing = breaker.probe_until is not None and breaker.probe_until > now
+    return BreakerView(
+        state="closed" if breaker.opened_at is None else "half_open" if probing else "open",
+        opened_at=breaker.opened_at,
+        next_probe_at=breaker.next_probe_at,
+        failing_since=breaker.failing_since,
+        last_error=breaker.last_error,
+    )
+
+
+def view_of(subscription: Subscription, now: Instant, breaker: Breaker | None = None) -> SubscriptionView:
     """The subscription as it goes out."""
     private = [each for each in subscription.secrets if each.reveal().startswith(PRIVATE_KEY_PREFIX)]
     schedule = subscription.schedule_seconds
@@ -184,12 +214,14 @@ def view_of(subscription: Subscription) -> SubscriptionView:
         metadata=dict(subscription.metadata),
         status=subscription.status,
         status_reason=subscription.status_reason,
+        breaker=breaker_view(breaker, now),
         previous_secret_until=subscription.previous_secret_until,
         created_at=subscription.created_at,
         updated_at=subscription.updated_at,
     )
 
 
-def with_secret(subscription: Subscription) -> NewSubscriptionView:
+def with_secret(subscription: Subscription, now: Instant, breaker: Breaker | None = None) -> NewSubscriptionView:
+    """The same with its newest secret."""
     secret = subscription.secrets[0].reveal() if subscription.signing == "hmac" else None
-    return NewSubscriptionView(**dict(view_of(subscription)), secret=secret)
+    return NewSubscriptionView(**dict(view_of(subscription, now, breaker)), secret=secret)

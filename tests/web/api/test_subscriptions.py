@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
 
-from relay.clock import Instant
+from relay.clock import Instant, rfc3339
+from relay.model import EVENT, new_id
 from relay.signing.asymmetric import generate_private_key, public_key_of
-from relay.store import deliveries, subscriptions
+from relay.store import breakers, deliveries, events, subscriptions
+from relay.store.breakers import Breaker
+from relay.store.events import Event
 from relay.store.schema import subscriptions as table
 from tests.support.clock import FakeClock
 from tests.support.management import FORBIDDEN_URL, Management
@@ -216,3 +220,67 @@ async def test_a_deleted_subscription_keeps_no_secret_and_its_deliveries_are_can
     assert (kept.secrets, kept.headers) == ((), {})
     after = await on_both.database.read(lambda conn: deliveries.page(conn, subscription_id=made["id"]))
     assert {(item.status, item.due_at, item.claims) for item in after.items} == {("cancelled", None, 1)}
+
+
+async def test_a_breaker_is_shown_and_a_person_may_close_it(on_both: Management, clock: FakeClock) -> None:
+    made = await on_both.subscription()
+    path = f"/v1/subscriptions/{made['id']}"
+    healthy = {"state": "closed", "opened_at": None, "next_probe_at": None, "failing_since": None, "last_error": None}
+    assert made["breaker"] == healthy
+    now = clock.now()
+    row = Breaker(
+        subscription_id=made["id"],
+        failing_since=Instant(now - 60_000),
+        opened_at=Instant(now - 30_000),
+        next_probe_at=Instant(now + 5_000),
+        last_error="connect_failed",
+    )
+
+    async def shown() -> dict[str, Any]:
+        one = (await on_both.client.get(path)).json()["breaker"]
+        [listed] = (await on_both.client.get("/v1/subscriptions")).json()["data"]
+        assert listed["breaker"] == one
+        return dict(one)
+
+    for action, body in (("resume", {}), ("enable", {}), ("", {"url": "https://new.example/"})):
+        await on_both.database.write(lambda conn: breakers.put(conn, row))
+        assert await shown() == {
+            "state": "open",
+            "opened_at": rfc3339(Instant(now - 30_000)),
+            "next_probe_at": rfc3339(Instant(now + 5_000)),
+            "failing_since": rfc3339(Instant(now - 60_000)),
+            "last_error": "connect_failed",
+        }
+        paused = await on_both.make(f"{path}/pause", {})
+        assert paused["breaker"]["state"] == "open"
+        if action:
+            assert (await on_both.make(f"{path}/{action}", body))["breaker"] == healthy
+        else:
+            assert (await on_both.client.patch(path, json=body)).json()["breaker"] == healthy
+        assert await shown() == healthy
+    await on_both.database.write(lambda conn: breakers.put(conn, row))
+    take = {"subscription_id": made["id"], "now": Instant(now + 6_000), "until": Instant(now + 60_000)}
+    assert await on_both.database.write(lambda conn: breakers.take_probe(conn, **take))
+    assert (await shown())["state"] == "half_open"
+
+
+async def test_events_are_listed_and_shown_and_their_deliveries_name_them(
+    on_both: Management, clock: FakeClock
+) -> None:
+    told = await on_both.subscription(event_types=["subscription.disabled"])
+    now = clock.now()
+    made = [
+        Event(id=new_id(EVENT, now), type=kind, subject_id=f"{kind[:3]}_1", data={"reason": "why"}, created_at=now)
+        for kind in ("subscription.disabled", "job.expiring")
+    ]
+    for event in made:
+        await on_both.database.write(partial(events.record, event=event))
+    listed = (await on_both.client.get("/v1/events")).json()["data"]
+    assert [item["id"] for item in listed] == [event.id for event in reversed(made)]
+    only = (await on_both.client.get("/v1/events?type=job.expiring&subject_id=job_1")).json()["data"]
+    assert [item["id"] for item in only] == [made[1].id]
+    assert (await on_both.client.get(f"/v1/events/{made[0].id}")).json() == listed[1]
+    assert (await on_both.client.get("/v1/events/evt_" + "0" * 32)).status_code == 404
+    [delivery] = (await on_both.client.get(f"/v1/deliveries?event_id={made[0].id}")).json()["data"]
+    assert (delivery["event_id"], delivery["result_id"]) == (made[0].id, None)
+    assert (delivery["subscription_id"], delivery["status"]) == (told["id"], "pending")
