@@ -19,6 +19,7 @@ from tests.bench import rig
 from tests.bench.report import Line, interleave, median, percentile
 from tests.bench.scale import Scale
 from tests.bench.wire import Plan, notification
+from tests.support.ports import free_port
 
 WEBHOOKS: Final = 10
 WELL: Final = 5  # of the ten subscriptions of a webhook
@@ -85,7 +86,7 @@ def hundred(*, dead: bool, directory: Path | None = None) -> Iterator[Hundred]:
     settings = {} if directory is None else {"RELAY_DATABASE_URL": f"sqlite:///{directory}/relay.db"}
     with rig.light("provider") as provider, rig.light("subscriber") as subscriber, rig.relay(**settings) as relay:
         callbacks = []
-        nobody = replace(subscriber, port=rig.free_port())
+        nobody = replace(subscriber, port=free_port())
         for webhook in range(WEBHOOKS):
             name = f"bench-{webhook}"
             made = relay.webhook(provider, name=name)
@@ -121,12 +122,19 @@ def _beside_the_dead(scale: Scale) -> Line:
 
 def _beside_a_backlog(scale: Scale) -> Line:
     count, rate = scale.headofline_results, scale.headofline_rate
-    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, hundred(dead=False, directory=Path(name)) as well:
-        well.play(WARM_UP, rate)
-        bases = [percentile(well.play(count, rate), 0.99) for _ in range(scale.rounds)]
-        slow = _backlog(well, Path(name, "relay.db"), scale.headofline_backlog)
-        others = [percentile(well.play(count, rate), 0.99) for _ in range(scale.rounds)]
-        left = sum(1 for item in well.relay.api("GET", f"/v1/deliveries?{slow}&status=pending")["data"])
+    with (
+        tempfile.TemporaryDirectory(prefix="relay-bench-") as name,
+        hundred(dead=False) as well,
+        hundred(dead=False, directory=Path(name)) as loaded,
+    ):
+        well.play(WARM_UP, rate), loaded.play(WARM_UP, rate)
+        slow = _backlog(loaded, Path(name, "relay.db"), scale.headofline_backlog)
+        bases, others = interleave(
+            scale.rounds,
+            lambda: percentile(well.play(count, rate), 0.99),
+            lambda: percentile(loaded.play(count, rate), 0.99),
+        )
+        left = loaded.relay.api("GET", f"/v1/deliveries?{slow}&status=pending")["data"]
     if not left:
         raise rig.RigError("the backlog was over before the measurement")
     return _line(f"p99 beside a backlog of {scale.headofline_backlog:,}", bases, others, f"at {rate:g}/s to ten each")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.rig import free_port, relay_command
+from tests.crash.rig import relay_command
 from tests.support.journey import World, process_environment, processes, stand_ins
+from tests.support.ports import free_port
 
 RATE = 8
 RESULTS = 64
