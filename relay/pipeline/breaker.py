@@ -106,7 +106,7 @@ class Breakers:
         known = self._lanes.get(lane)
         if known is not None and not used:
             known.probing = False
-            known.ramped -= known.ramp_at is not None
+            known.ramped = max(0, known.ramped - 1)
 
     def opens_in(self, lane: str) -> float | None:
         """Seconds until `enter` may say yes by the passing of time alone."""

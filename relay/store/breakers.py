@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
+from relay.model import SubscriptionStatus
 from relay.store.bulk import insert_ignoring
-from relay.store.schema import breakers, deliveries
+from relay.store.schema import breakers, deliveries, subscriptions
 
 
 @frozen(kw_only=True)
@@ -76,11 +77,14 @@ def clear(connection: Connection, subscription_id: str) -> None:
 
 
 def to_probe(connection: Connection, now: Instant) -> list[str]:
-    """The open ones whose next probe is due, where there is something to probe with."""
+    """The open ones whose next probe is due, where there is something to probe with and nobody has paused them."""
     waiting = select(deliveries.c.id).where(
         deliveries.c.subscription_id == breakers.c.subscription_id, deliveries.c.due_at <= now
     )
-    query = select(breakers.c.subscription_id).where(*_free(now), waiting.exists())
+    active = select(subscriptions.c.id).where(
+        subscriptions.c.id == breakers.c.subscription_id, subscriptions.c.status == SubscriptionStatus.ACTIVE.value
+    )
+    query = select(breakers.c.subscription_id).where(*_free(now), waiting.exists(), active.exists())
     return list(connection.execute(query.order_by(breakers.c.subscription_id)).scalars())
 
 

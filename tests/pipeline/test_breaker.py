@@ -258,3 +258,14 @@ async def test_hours_of_darkness_then_everything_at_its_rate_and_the_others_neve
     await stage.close()
     assert statuses == {"delivered"} and len(moments) == 96 and at_once >= 48
     assert max(sum(at <= other < at + 1000 for other in moments) for at in moments) <= 5
+
+
+async def test_a_slot_from_before_the_ramp_that_was_not_used_after_all_upsets_nothing(sqlite_stage: Stage) -> None:
+    stage = sqlite_stage
+    world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")
+    world.down[str(ill.url)] = DOWN
+    await _results(stage, OPENS_AFTER)
+    await stage.database.write(partial(breakers.clear, subscription_id=ill.id))
+    await stage.breakers.refresh()
+    stage.breakers.leave(ill.id, used=False)
+    assert stage.breakers.opens_in(ill.id) == 0 and stage.breakers.enter(ill.id)
