@@ -65,6 +65,12 @@ def put(connection: Connection, breaker: Breaker) -> None:
     connection.execute(update(breakers).where(mine, breakers.c.opened_at.is_(None)).values(opening))
 
 
+def hurry(connection: Connection, subscription_id: str, now: Instant) -> None:
+    """If it is open, probe it now."""
+    mine = (breakers.c.subscription_id == subscription_id, breakers.c.next_probe_at > now)
+    connection.execute(update(breakers).where(*mine).values(next_probe_at=now))
+
+
 def close(connection: Connection, subscription_id: str) -> None:
     """It answers again, but refuses: what is sent fails, so `failing_since` stands."""
     closed = {"opened_at": None, "next_probe_at": None, "probe_until": None, "probes": 0}

@@ -263,6 +263,7 @@ class Stage:
         """Have everything done that can be done now. What hangs in the world outside goes on hanging."""
         while True:
             await self.database.quiet()
+            await self.breakers.refresh()
             await self.breakers.run_once()
             started = 0
             for hands in (self.fetching, self.delivering):
