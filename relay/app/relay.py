@@ -163,6 +163,7 @@ class Relay:
             self.breakers,
             schedule=settings.delivery_schedule_seconds,
             timeout_seconds=settings.delivery_timeout_seconds,
+            part_of=lambda rate: self.heartbeat.share.of_rate(rate),
             disable_after_seconds=settings.disable_after_days * 86_400 or None,
         )
         platform = Platform(

@@ -39,6 +39,7 @@ from relay.pipeline.envelope import (
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
+from relay.pipeline.pace import Pace
 from relay.pipeline.schedule import retry_after_seconds
 from relay.signing.standard_webhooks import SigningKey, sign, signing_key
 from relay.store import events, results
@@ -97,6 +98,7 @@ class Deliverer:
         schedule: Sequence[float],
         timeout_seconds: float,
         disable_after_seconds: float | None = None,
+        part_of: Callable[[float], float] = float,
     ) -> None:
         self._floor = floor
         self._door = door
@@ -105,6 +107,7 @@ class Deliverer:
         self._schedule = tuple(schedule)
         self._timeout_seconds = timeout_seconds
         self._disable_after_seconds = disable_after_seconds
+        self._pace = Pace(floor.clock, part_of)
         self._keys: dict[str, tuple[Subscription, dict[Secret, SigningKey]]] = {}
         self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
 
@@ -129,6 +132,8 @@ class Deliverer:
                 await self._set_aside(work, DeliveryStatus.CANCELLED, "result_erased")
                 return
             job_id, body = found
+            if subscription.rate_per_second is not None:
+                await self._pace.keep(subscription)
             started_at = self._floor.clock.now()
             headers = self._headers(work, job_id, subscription, body, started_at)
             timeout = self._timeout_seconds if subscription.timeout_seconds is None else subscription.timeout_seconds

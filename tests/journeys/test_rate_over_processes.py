@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from relay.clock import parse_rfc3339
 from tests.crash.rig import relay_command
 from tests.support.journey import World, process_environment, processes, stand_ins
 from tests.support.ports import free_port
@@ -33,6 +35,13 @@ async def test_two_workers_together_never_exceed_the_rate_in_any_second(
         for _ in range(RESULTS):
             await world.finished_trace(webhook)
         messages = await sink.wait_for(RESULTS, seconds=90)
-    moments = [message.at for message in messages]
-    assert len({message.message_id for message in messages}) == RESULTS
-    assert max(sum(at <= other < at + 1000 for other in moments) for at in moments) <= RATE
+        done = await world.until("/v1/deliveries?limit=200&status=delivered", lambda page: len(page["data"]) == RESULTS)
+        shown = [await world.get(f"/v1/deliveries/{item['id']}") for item in done["data"]]
+    started = [parse_rfc3339(attempt["started_at"]) for item in shown for attempt in item["attempts"]]
+    assert len({message.message_id for message in messages}) == len(started) == RESULTS
+    assert _fullest(started) <= RATE
+    assert _fullest([message.at for message in messages]) <= RATE + 1  # the sink shares its cores with all the others
+
+
+def _fullest(moments: Sequence[int]) -> int:
+    return max(sum(at <= other < at + 1000 for other in moments) for at in moments)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from relay.model import SubscriptionStatus
+from relay.pipeline.pace import Pace
 from relay.workers.shares import Share
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Stage
@@ -52,3 +54,24 @@ async def test_two_nodes_together_keep_to_the_rate(stage: Stage) -> None:
     assert len(moments) == 30
     assert fullest(moments) <= 5
     assert stage.subscribers.sent and other.subscribers.sent
+
+
+async def test_what_was_let_in_unevenly_leaves_evenly(sqlite_stage: Stage) -> None:
+    """Three that come out of their transactions together, one that comes late, one that comes at once."""
+    stage, started = sqlite_stage, list[float]()
+    pace = Pace(stage.clock, lambda rate: rate / 2)
+    subscription = await stage.add_subscription(rate_per_second=8)
+    others = await stage.add_subscription(rate_per_second=None)
+
+    async def start() -> None:
+        await pace.keep(subscription)
+        await pace.keep(others)
+        started.append(round(stage.clock.monotonic() - began, 3))
+
+    began = stage.clock.monotonic()
+    tasks = [asyncio.create_task(start()) for _ in range(3)]
+    await stage.elapse(0.9)
+    tasks += [asyncio.create_task(start()) for _ in range(2)]
+    await stage.elapse(1)
+    await asyncio.gather(*tasks)
+    assert started == [0.0, 0.25, 0.5, 0.9, 1.15]

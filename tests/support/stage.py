@@ -133,6 +133,7 @@ class Stage:
             self.breakers,
             schedule=plan.schedule,
             timeout_seconds=30.0,
+            part_of=lambda rate: self.share.of_rate(rate),
             disable_after_seconds=plan.disable_after_seconds,
         )
         self.delivering: DeliverHands = deliver_hands(
