@@ -77,26 +77,28 @@ def record(connection: Connection, event: Event, *, once: bool = False, webhook_
     }
     if not connection.execute(insert_ignoring(connection, events), row).rowcount:
         return False
-    made = [_delivery(event, target) for target in _targets(connection, event, webhook_id)]
+    targets = _targets(connection, event, webhook_id)
+    made = [_delivery(event, target, pulled=pulled) for target, pulled in targets.items()]
     if made:
         connection.execute(insert(deliveries), made)
     return True
 
 
-def _targets(connection: Connection, event: Event, webhook_id: str | None) -> list[str]:
+def _targets(connection: Connection, event: Event, webhook_id: str | None) -> dict[str, bool]:
+    """Who is told, and whether it takes what is for it instead of having it sent."""
     column = subscriptions.c
-    query = select(column.id, column.event_types, column.webhook_ids).where(
+    query = select(column.id, column.kind, column.event_types, column.webhook_ids).where(
         column.deleted_at.is_(None), column.event_types.is_not(None), column.id != event.subject_id
     )
-    return [
-        row.id
+    return {
+        row.id: row.kind == "pull"
         for row in connection.execute(query)
         if event.type in json.loads(row.event_types)
         and (webhook_id is None or row.webhook_ids is None or webhook_id in json.loads(row.webhook_ids))
-    ]
+    }
 
 
-def _delivery(event: Event, subscription_id: str) -> dict[str, Any]:
+def _delivery(event: Event, subscription_id: str, *, pulled: bool) -> dict[str, Any]:
     return {
         "id": new_id(DELIVERY, event.created_at),
         "result_id": event.id,
@@ -105,7 +107,8 @@ def _delivery(event: Event, subscription_id: str) -> dict[str, Any]:
         "message_id": event.id,
         "status": DeliveryStatus.PENDING.value,
         "created_at": event.created_at,
-        "due_at": event.created_at,
+        "due_at": None if pulled else event.created_at,
+        "pull_at": event.created_at if pulled else None,
     }
 
 
