@@ -239,6 +239,7 @@ def _deliverer(floor: Floor) -> Deliverer:
 
 def _tracker(floor: Floor) -> Tracker:
     hands, watch = Hands(), Watch()
+    breakers = Breakers(floor.database, floor.clock)
     deliverer = Deliverer(floor, PlainSubscribers(floor.clock), str, breakers, schedule=(), timeout_seconds=30.0)
     concluder = Concluder(floor, Fanout(floor.clock, hands, 30), deliverer)
     return Tracker(floor, hands, watch, Canceller(floor, PlainProvider(), concluder, hands, watch, 120.0))
