@@ -276,10 +276,10 @@ async def test_events_are_listed_and_shown_and_their_deliveries_name_them(
     for event in made:
         await on_both.database.write(partial(events.record, event=event))
     listed = (await on_both.client.get("/v1/events")).json()["data"]
-    assert [item["id"] for item in listed] == [event.id for event in reversed(made)]
+    assert [item["id"] for item in listed] == sorted((event.id for event in made), reverse=True)
     only = (await on_both.client.get("/v1/events?type=job.expiring&subject_id=job_1")).json()["data"]
     assert [item["id"] for item in only] == [made[1].id]
-    assert (await on_both.client.get(f"/v1/events/{made[0].id}")).json() == listed[1]
+    assert (await on_both.client.get(f"/v1/events/{made[0].id}")).json() in listed
     assert (await on_both.client.get("/v1/events/evt_" + "0" * 32)).status_code == 404
     [delivery] = (await on_both.client.get(f"/v1/deliveries?event_id={made[0].id}")).json()["data"]
     assert (delivery["event_id"], delivery["result_id"]) == (made[0].id, None)
