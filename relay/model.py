@@ -20,6 +20,7 @@ SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl"
 ENVELOPE, RAW, THIN, CLOUDEVENTS = "envelope", "raw", "thin", "cloudevents"  # what a subscription is sent
 
 ID_LENGTH: Final = 32
+PRIVATE_KEY_PREFIX: Final = "whsk_"  # of an Ed25519 signing secret (Standard Webhooks); all others are for HMAC
 
 
 def new_id(prefix: str, now: Instant) -> str:
@@ -247,7 +248,7 @@ class Subscription:
     filter: Mapping[str, Any] | None
     format: str  # envelope | raw | thin | cloudevents
     headers: Mapping[str, str]
-    secrets: tuple[Secret, ...]  # newest first; the second while a rotation overlaps
+    secrets: tuple[Secret, ...]  # newest first; those after the first while rotations overlap
     max_in_flight: int
     rate_per_second: float | None
     status: SubscriptionStatus
@@ -255,8 +256,26 @@ class Subscription:
     metadata: Mapping[str, Any]
     created_at: Instant
     updated_at: Instant
-    previous_secret_until: Instant | None = None
+    previous_secret_until: Instant | None = None  # until when some earlier secret signs too
     deleted_at: Instant | None = None
+    secret_ends: tuple[Instant, ...] = ()  # until when each of secrets[1:] signs
+    schedule_seconds: tuple[float, ...] | None = None  # None = the setting's
+    timeout_seconds: float | None = None
+
+    @property
+    def signing(self) -> str:
+        """`hmac` or `ed25519`: what the newest secret signs with."""
+        newest = self.secrets[0].reveal() if self.secrets else ""
+        return "ed25519" if newest.startswith(PRIVATE_KEY_PREFIX) else "hmac"
+
+    def signing_secrets(self, now: Instant) -> tuple[Secret, ...]:
+        """The secrets that sign at `now`: the newest, and those before it whose overlap is not over."""
+        until = self.previous_secret_until
+        if until is None or now >= until:
+            return self.secrets[:1]
+        earlier = self.secrets[1:]
+        ends = self.secret_ends if len(self.secret_ends) == len(earlier) else (until,) * len(earlier)
+        return (*self.secrets[:1], *(secret for secret, end in zip(earlier, ends, strict=True) if now < end))
 
 
 @frozen(kw_only=True)

@@ -111,6 +111,7 @@ LogFormat = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
 Host = Annotated[str, AfterValidator(_host)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
+DaysOrZero = Annotated[float, Field(ge=0, le=36_500)]
 Hours = Annotated[float, Field(gt=0, le=8_760)]
 LeaseSeconds = Annotated[float, Field(ge=3, le=3_600)]
 BytesOrZero = Annotated[int, Field(ge=0)]

@@ -128,6 +128,12 @@ class Settings(BaseModel):
         "Waits before each delivery attempt; after the last one the delivery is exhausted.",
         "0,5,30,120,600",
     )
+    disable_after_days: types.DaysOrZero = _setting(
+        5, "A subscription that took nothing for this long, whatever was tried, is disabled; 0 = never.", 5
+    )
+    expiring_seconds: types.Seconds = _setting(
+        600, "How long before a job's deadline `job.expiring` tells that its result is not here.", 600
+    )
     lease_seconds: types.LeaseSeconds = _setting(
         30, "A worker that is silent for this long loses its work to another.", 30
     )

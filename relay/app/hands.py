@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from relay.clock import Clock
 from relay.model import Job, SubscriptionStatus, WebhookStatus
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.fanout import DeliveryWork
 from relay.store import deliveries, jobs, schema
 from relay.store.configuration import ConfigurationCache
@@ -17,6 +18,7 @@ from relay.workers.crew import Crew
 from relay.workers.lanes import Policy, earliest_first, round_robin
 from relay.workers.leases import LeaseKeeper
 from relay.workers.scheduler import Scheduler
+from relay.workers.shares import Share
 from relay.workers.slots import Gate, LaneLimit, Slots
 from relay.workers.supervisor import Duty, Supervisor
 
@@ -35,7 +37,7 @@ class Platform:
     configuration: ConfigurationCache
     clock: Clock
     lease_seconds: float
-    workers: Callable[[], int]  # how many processes share the work now
+    share: Callable[[], Share]  # of the work, that this process has now
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,8 @@ def fetch_hands(
             return LaneLimit(True, 1)  # made by another node just now: the stage itself finds out
         if webhook.status is WebhookStatus.CREDENTIALS_REJECTED:
             return LaneLimit(True, 1, REJECTED_RATE)
-        rate = webhook.fetch_rate_per_second
-        share = platform.workers()
-        return LaneLimit(True, _share(webhook.fetch_max_in_flight, share), None if rate is None else rate / share)
+        rate, share = webhook.fetch_rate_per_second, platform.share()
+        return _limit(True, webhook.fetch_max_in_flight, rate, share)
 
     return FetchHands(
         FETCH,
@@ -196,35 +197,41 @@ def fetch_hands(
 
 
 def deliver_hands(
-    platform: Platform, handle: Callable[[DeliveryWork], Awaitable[None]], *, slots: int, max_seconds: float
+    platform: Platform,
+    handle: Callable[[DeliveryWork], Awaitable[None]],
+    breakers: Breakers,
+    *,
+    slots: int,
+    max_seconds: float,
 ) -> DeliverHands:
-    """Hands that deliver: every subscription in turn, whatever its backlog."""
+    """Hands that deliver: every subscription in turn, whatever its backlog; one that is down is left alone."""
     configuration = platform.configuration
 
     def limit_of(subscription_id: str) -> LaneLimit:
         found = configuration.current.subscriptions.get(subscription_id)
         if found is None or found.deleted_at is not None:
             return LaneLimit(True, 1)  # the stage sets such deliveries aside
-        rate, share = found.rate_per_second, platform.workers()
         is_open = found.status is SubscriptionStatus.ACTIVE and found.kind == "push"
-        return LaneLimit(is_open, _share(found.max_in_flight, share), None if rate is None else rate / share)
+        return _limit(is_open, found.max_in_flight, found.rate_per_second, platform.share())
 
     def open_lanes() -> list[str]:
         return [
             item.id
             for item in configuration.current.receiving_subscriptions()
-            if configuration.current.may_deliver(item.id)
+            if configuration.current.may_deliver(item.id) and not breakers.holds(item.id)
         ]
 
     return DeliverHands(
         DELIVER,
         platform,
-        slots=Slots(slots, limit_of, platform.clock, share=DELIVERY_SHARE),
+        slots=Slots(slots, limit_of, platform.clock, breakers, share=DELIVERY_SHARE),
         handle=handle,
         open_lanes=open_lanes,
         max_seconds=max_seconds,
     )
 
 
-def _share(cap: int, workers: int) -> int:
-    return max(1, cap // workers)
+def _limit(is_open: bool, cap: int, rate: float | None, share: Share) -> LaneLimit:
+    """This process's part of what a lane may take over all processes."""
+    mine = None if rate is None else share.of_rate(rate)
+    return LaneLimit(is_open and mine != 0, share.of_cap(cap), mine)

@@ -18,9 +18,11 @@ from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
 from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
-from relay.pipeline.deliver import Deliverer
+from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS, Deliverer
+from relay.pipeline.expiring import ExpiringJobs
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.pipeline.floor import Floor
@@ -52,6 +54,8 @@ log = structlog.get_logger(__name__)
 
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
 REPLAY_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 0.5
+EXPIRING_SECONDS: Final = 15.0
 CAPTURE_SECONDS: Final = 2.0
 DISK_SECONDS: Final = 2.0
 
@@ -151,15 +155,19 @@ class Relay:
         settings, floor = self.settings, self.floor
         self.watch = Watch()
         self.gate = OriginGate(self.clock, self._origin_of)
+        self.breakers = Breakers(self.database, self.clock, self.deliveries_due)
         deliverer = Deliverer(
             floor,
             self.deliveries_door,
             edge.payload_urls(settings, self.links, self.clock),
+            self.breakers,
             schedule=settings.delivery_schedule_seconds,
             timeout_seconds=settings.delivery_timeout_seconds,
+            part_of=lambda rate: self.heartbeat.share.of_rate(rate),
+            disable_after_seconds=settings.disable_after_days * 86_400 or None,
         )
         platform = Platform(
-            self.database, self.configuration, self.clock, settings.lease_seconds, lambda: self.heartbeat.workers
+            self.database, self.configuration, self.clock, settings.lease_seconds, lambda: self.heartbeat.share
         )
         delivering: DeliverHands | NoHands = NoHands()
         fetching: FetchHands | NoHands = NoHands()
@@ -167,8 +175,9 @@ class Relay:
             delivering = self.delivering = deliver_hands(
                 platform,
                 deliverer.run,
+                self.breakers,
                 slots=settings.delivery_slots,
-                max_seconds=settings.delivery_timeout_seconds,
+                max_seconds=max(settings.delivery_timeout_seconds, LONGEST_TIMEOUT_SECONDS),
             )
         fanout = Fanout(self.clock, delivering, settings.lease_seconds, self.bell)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
@@ -198,10 +207,10 @@ class Relay:
         self.watch.settled(job.id)
 
     async def _begin(self) -> None:
+        watch = self.supervisor.watch_duty
+        await self.heartbeat.run_once()  # before any work: it tells what part of the work is ours
         if self._works:
             await self._begin_work()
-        watch = self.supervisor.watch_duty
-        await self.heartbeat.run_once()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
         watch(Duty("captures", self.floor.captures.run_once, CAPTURE_SECONDS))
@@ -215,11 +224,16 @@ class Relay:
             await self.server.start()
 
     async def _begin_work(self) -> None:
+        await self.breakers.refresh()
         for hands in (self.fetching, self.delivering):
             if hands is not None:
                 if self.database.is_sqlite:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
+        near = self.settings.expiring_seconds
+        expiring = ExpiringJobs(self.floor, self.deliveries_due, before_seconds=near)
+        self.supervisor.watch_duty(Duty("expiring", expiring.run_once, EXPIRING_SECONDS))
+        self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, PROBE_SECONDS))
         self.supervisor.watch_duty(Duty("replays", self.replayer.run_once, REPLAY_SECONDS))
         for duty in housekeeping.duties(self.database, self.clock, retention_days=self.settings.retention_days):
             self.supervisor.watch_duty(duty)
@@ -284,6 +298,8 @@ class Relay:
 
     async def _look_for_changes(self) -> int:
         await self.configuration.refresh()
+        if self._works:
+            await self.breakers.refresh()
         self._pause_if(not self.heartbeat.clock_is_right)
         return 0
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "delivery": "relay.cli.delivery:group",
     "replay": "relay.cli.replay:group",
     "notification": "relay.cli.notification:group",
+    "event": "relay.cli.event:group",
     "key": "relay.cli.key:group",
     "provider": "relay.cli.provider:group",
 }

@@ -17,6 +17,7 @@ REPLAY = Noun("replay", "/v1/replays", "rpl", ("id", "status", "total", "queued"
 NOTIFICATION = Noun(
     "notification", "/v1/notifications", "ntf", ("id", "status", "webhook_id", "job_id", "received_at", "reason")
 )
+EVENT = Noun("event", "/v1/events", "evt", ("id", "type", "subject_id", "created_at"))
 KEY = Noun("key", "/v1/keys", "key", ("id", "name", "scope", "created_at", "expires_at", "revoked_at"), has_name=True)
 PROVIDER = Noun(
     "provider",

@@ -36,9 +36,12 @@ def group() -> None:
 )
 @click.option("--kind", type=click.Choice(["push", "pull"]), help="Whether results are sent or fetched.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to send along.")
+@click.option("--signing", type=click.Choice(["hmac", "ed25519"]), help="With a shared secret, or with a key pair.")
 @click.option("--secret", metavar="SECRET", help="Your own signing secret; @FILE reads it, - asks for it.")
 @click.option("--max-in-flight", type=click.IntRange(min=1), help="Deliveries at one time.")
 @click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
+@click.option("--schedule", metavar="WAITS", help="Waits before each attempt, such as 0,5s,10m.")
+@click.option("--timeout-seconds", type=click.FloatRange(min=0, min_open=True), help="Total time of one attempt.")
 @click.option("--metadata", metavar="JSON", help="An object of your own.")
 @as_json
 def create(
@@ -46,6 +49,7 @@ def create(
 ) -> None:
     """Subscribe an address to results and print its signing secret, which is shown only now."""
     filter_json, payload_format = given.pop("filter_json"), given.pop("payload_format")
+    schedule = values.waits("--schedule", given.pop("schedule"))
     body = {
         **given,
         "event_types": list(given["event_types"]) or None,
@@ -53,13 +57,17 @@ def create(
         "format": payload_format,
         "headers": values.pairs("--header", given["headers"]),
         "metadata": values.json_object("--metadata", given["metadata"]),
+        "schedule_seconds": schedule,
         "secret": None if secret is None else values.secret("--secret", "secret", secret),
     }
     with open_api() as api:
         body["webhook_ids"] = [find_id(api, WEBHOOK.path, WEBHOOK.prefix, one) for one in webhooks] or None
         subscription = api.call("POST", SUBSCRIPTION.path, body=drop_none(body))
     put_record(subscription, as_json=as_json)
-    note("keep the secret: it is shown only now, and verifies what is delivered")
+    if subscription.get("public_keys"):
+        note("verify what is delivered with the public key: no secret is needed for it")
+    else:
+        note("keep the secret: it is shown only now, and verifies what is delivered")
 
 
 def _filter(given: dict[str, Any] | None, providers: tuple[str, ...]) -> dict[str, Any] | None:
@@ -112,7 +120,8 @@ group.add_command(
         done="has a new secret, which is shown only now",
         show="secret",
         options=[
-            click.Option(["--overlap-seconds"], type=click.IntRange(min=0), help="How long the old one still signs.")
+            click.Option(["--overlap-seconds"], type=click.IntRange(min=0), help="How long the old one still signs."),
+            click.Option(["--signing"], type=click.Choice(["hmac", "ed25519"]), help="To sign in another way."),
         ],
     )
 )

@@ -7,34 +7,37 @@ recognise repeats by `webhook-id`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 
-from relay.clock import Instant, after
+from relay.clock import Instant, after, rfc3339, seconds_between
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
 from relay.model import (
     ATTEMPT,
     Attempt,
     DeliveryStatus,
+    Secret,
     Subscription,
     SubscriptionStatus,
     Trigger,
     new_id,
 )
 from relay.outbound.deliveries import DeliveryDoor, Reply
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
 from relay.pipeline.formats import Message
 from relay.pipeline.outgoing import Outgoing, PayloadUrls
+from relay.pipeline.pace import Pace
 from relay.pipeline.room import NoRoom
 from relay.pipeline.schedule import retry_after_seconds
-from relay.signing.standard_webhooks import decode_secret, sign
+from relay.signing.standard_webhooks import SigningKey, sign, signing_key
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
 
 log = structlog.get_logger(__name__)
@@ -42,6 +45,7 @@ log = structlog.get_logger(__name__)
 GONE: Final = 410
 HEED_RETRY_AFTER: Final = (429, 503)
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+LONGEST_TIMEOUT_SECONDS: Final = 300.0  # that a subscription may ask for
 RETRY_JITTER: Final = 0.2  # of the wait, half of it to either side
 ROOM_AGAIN_SECONDS: Final = 5.0
 
@@ -53,7 +57,7 @@ class Step:
     status: DeliveryStatus
     due_at: Instant | None
     last_error: str | None = None
-    disable_subscription: bool = False
+    disable_reason: str | None = None  # why its subscription is to be disabled
 
 
 def next_step(reply: Reply, *, made: int, schedule: Sequence[float], now: Instant, chance: float) -> Step:
@@ -62,7 +66,7 @@ def next_step(reply: Reply, *, made: int, schedule: Sequence[float], now: Instan
         return Step(DeliveryStatus.DELIVERED, None)
     error = reply.error_code or f"http_{reply.status}"
     if reply.status == GONE and reply.error_code is None:  # the subscriber asks us to stop (Standard Webhooks)
-        return Step(DeliveryStatus.PENDING, now, error, disable_subscription=True)
+        return Step(DeliveryStatus.PENDING, now, error, "answered 410 Gone")
     if made >= len(schedule):
         return Step(DeliveryStatus.EXHAUSTED, None, error)
     wait = schedule[made] * (1 + RETRY_JITTER * (chance - 0.5))
@@ -80,15 +84,21 @@ class Deliverer:
         floor: Floor,
         door: DeliveryDoor,
         payload_url: PayloadUrls,
+        breakers: Breakers,
         *,
         schedule: Sequence[float],
         timeout_seconds: float,
+        disable_after_seconds: float | None = None,
+        part_of: Callable[[float], float] = float,
     ) -> None:
         self._floor = floor
         self._door = door
+        self._breakers = breakers
         self._schedule = tuple(schedule)
         self._timeout_seconds = timeout_seconds
-        self._keys: dict[str, tuple[Subscription, list[bytes]]] = {}
+        self._disable_after_seconds = disable_after_seconds
+        self._pace = Pace(floor.clock, part_of)
+        self._keys: dict[str, tuple[Subscription, dict[Secret, SigningKey]]] = {}
         self.outgoing = Outgoing(floor, payload_url)
 
     async def run(self, work: DeliveryWork) -> None:
@@ -112,10 +122,13 @@ class Deliverer:
             if message is None:
                 await self._set_aside(work, DeliveryStatus.CANCELLED, "result_erased")
                 return
+            if subscription.rate_per_second is not None:
+                await self._pace.keep(subscription)
             started_at = self._floor.clock.now()
             sign_it = partial(self._headers, work, message, subscription, started_at)
             headers = sign_it() if not message.held else await asyncio.to_thread(sign_it)
-            reply = await self._door.post(url, message.body, headers, timeout_seconds=self._timeout_seconds)
+            timeout = self._timeout_seconds if subscription.timeout_seconds is None else subscription.timeout_seconds
+            reply = await self._door.post(url, message.body, headers, timeout_seconds=timeout)
         except NoRoom:
             later = after(started_at, ROOM_AGAIN_SECONDS)
             await self._set_aside(work, DeliveryStatus.PENDING, work.delivery.last_error, later)
@@ -135,7 +148,11 @@ class Deliverer:
         now = clock.now()
         number = delivery.attempts + 1
         made = number - delivery.budget_from
-        step = next_step(reply, made=made, schedule=self._schedule, now=now, chance=clock.random())
+        schedule = subscription.schedule_seconds or self._schedule
+        news = self._breakers.report(subscription.id, reply, made=made, started_at=started_at)
+        step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
+        if step.last_error is not None:
+            step = self._unless_hopeless(step, subscription.id, now)
         attempt = Attempt(
             id=new_id(ATTEMPT, started_at),
             owner_id=delivery.id,
@@ -156,10 +173,13 @@ class Deliverer:
             attempt=attempt,
             last_error=step.last_error,
             budget_from=delivery.budget_from,
-            disable_subscription=subscription.id if step.disable_subscription else None,
+            disable_subscription=subscription.id if step.disable_reason else None,
+            disable_reason=step.disable_reason,
         )
         settled = await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
-        if step.disable_subscription:
+        if news is not None:
+            await self._breakers.write(news)
+        if step.disable_reason:
             await self._floor.configuration.refresh()
         log.info(
             "delivery.attempted",
@@ -173,11 +193,19 @@ class Deliverer:
             outcome=step.status.value if settled is Settled.DONE else settled.value,
         )
 
+    def _unless_hopeless(self, step: Step, subscription_id: str, now: Instant) -> Step:
+        """After days of nothing but failures the subscription is disabled, and its deliveries wait for it."""
+        since, most = self._breakers.failing_since(subscription_id), self._disable_after_seconds
+        if most is None or since is None or seconds_between(since, now) < most or step.disable_reason:
+            return step
+        return Step(DeliveryStatus.PENDING, now, step.last_error, f"nothing but failures since {rfc3339(since)}")
+
     async def _set_aside(
         self, work: DeliveryWork, status: DeliveryStatus, reason: str | None, due_at: Instant | None = None
     ) -> None:
         """Settle without an attempt: nobody to send to now, or nothing to send, or not now."""
         now = self._floor.clock.now()
+        self._breakers.skipped(work.delivery.subscription_id)
         settlement = DeliverySettlement(
             delivery_id=work.delivery.id,
             claims=work.delivery.claims,
@@ -218,13 +246,13 @@ class Deliverer:
         )
         return {**subscription.headers, **(message.headers or {}), **own}
 
-    def _signing_keys(self, subscription: Subscription, now: Instant) -> list[bytes]:
-        """The decoded secrets: the newest, and its predecessor while a rotation overlaps."""
+    def _signing_keys(self, subscription: Subscription, now: Instant) -> list[SigningKey]:
+        """Decoded: the newest secret, and those before it while their rotations overlap."""
         kept = self._keys.get(subscription.id)
         if kept is None or kept[0] is not subscription:
-            kept = self._keys[subscription.id] = (subscription, [decode_secret(each) for each in subscription.secrets])
-        until = subscription.previous_secret_until
-        return kept[1] if until is not None and now < until else kept[1][:1]
+            made = {each: signing_key(each) for each in subscription.secrets}
+            kept = self._keys[subscription.id] = (subscription, made)
+        return [kept[1][each] for each in subscription.signing_secrets(now)]
 
 
 def trigger_of(work: DeliveryWork) -> Trigger:

@@ -16,6 +16,7 @@ from relay import __version__
 from relay.clock import Instant, rfc3339
 from relay.jsontext import is_strict_json
 from relay.model import Result, Trigger
+from relay.store.events import Event
 
 MAX_ENVELOPE_BYTES: Final = 1_048_576
 ENVELOPE_TYPE: Final = "application/json"
@@ -80,6 +81,11 @@ def envelope_head(result: Result, webhook_name: str, provider: str) -> dict[str,
 def _head(result: Result, webhook_name: str, provider: str) -> bytes:
     """The envelope up to where the payload stands, still open."""
     return orjson.dumps(envelope_head(result, webhook_name, provider))[: -len(_CLOSE)]
+
+
+def event_envelope(event: Event) -> bytes:
+    """The body of a delivery that tells of an operational event."""
+    return orjson.dumps({"type": event.type, "timestamp": rfc3339(event.created_at), "data": dict(event.data)})
 
 
 def delivery_headers(

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Final
 
 from relay.model import CLOUDEVENTS, ENVELOPE, RAW, THIN, Result, Subscription
-from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope
+from relay.pipeline.envelope import MAX_ENVELOPE_BYTES, build_envelope, event_envelope
 from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.floor import Floor
 from relay.pipeline.formats import Message, cloudevent_headers, raw_headers
 from relay.pipeline.room import Room
-from relay.store import results
+from relay.store import events, results
 
 SURELY_FITS_BYTES: Final = 512 * 1024  # in base64 too
 KEPT_BODIES_BYTES: Final = 8 * 1024 * 1024
@@ -36,6 +36,8 @@ class Outgoing:
         is_envelope = subscription.format == ENVELOPE
         if is_envelope and work.body is not None:
             return Message(work.job_id, work.body)
+        if events.is_event(work.delivery.result_id):
+            return await self._event_message(work.delivery.result_id)
         result = await self._floor.database.read(partial(results.get, id=work.delivery.result_id))
         if result is None:
             return None
@@ -46,6 +48,11 @@ class Outgoing:
         if subscription.format == THIN:
             return Message(result.job_id, self.envelope(result, None))
         return await self._payload_message(work.delivery.message_id, result, subscription)
+
+    async def _event_message(self, event_id: str) -> Message | None:
+        """An operational event: an envelope in every format, since there is no payload that could stand alone."""
+        event = await self._floor.database.read(partial(events.get, id=event_id))
+        return None if event is None else Message(event.subject_id, event_envelope(event))
 
     async def _payload_message(self, message_id: str, result: Result, subscription: Subscription) -> Message | None:
         """The provider's bytes, and what is told beside them. Large ones are not kept, and wait until there is room."""

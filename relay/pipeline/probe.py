@@ -11,7 +11,7 @@ from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.floor import Floor
 from relay.pipeline.formats import test_headers
-from relay.signing.standard_webhooks import decode_secret, sign
+from relay.signing.standard_webhooks import sign, signing_key
 
 TEST_TYPE = "relay.test"
 
@@ -30,7 +30,7 @@ class SubscriptionProbe:
         message_id = new_id(EVENT, now)
         data = {"subscription_id": subscription.id, "message": "a test message: verify its signature, answer 2xx"}
         body = orjson.dumps({"type": TEST_TYPE, "timestamp": rfc3339(now), "data": data})
-        keys = [decode_secret(secret) for secret in subscription.secrets[:1]]
+        keys = [signing_key(secret) for secret in subscription.signing_secrets(now)]
         headers = delivery_headers(
             message_id=message_id,
             delivery_id=message_id,

@@ -1,7 +1,8 @@
-"""Standard Webhooks 1.0.0, symmetric form: what subscribers receive, and what several providers send.
+"""Standard Webhooks 1.0.0: what subscribers receive, and what several providers send.
 
-Signed is `{id}.{timestamp}.{body}` with HMAC-SHA256, bytes as they are on the wire. The asymmetric form (`v1a`) is
-skipped in a list of signatures, as the specification asks of a receiver that does not know it.
+Signed is `{id}.{timestamp}.{body}`, bytes as they are on the wire: with HMAC-SHA256 (`v1`) or, for subscribers that ask
+for it, with Ed25519 (`v1a`). Verified is `v1` alone; `v1a` is skipped in a list of signatures, as the specification
+asks of a receiver that does not know it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Final
 
 from relay.clock import Instant
 from relay.errors import SignatureError
-from relay.model import Secret
+from relay.model import PRIVATE_KEY_PREFIX, Secret
+from relay.signing.asymmetric import PrivateKey, decode_private_key
 
+SigningKey = bytes | PrivateKey
 SECRET_PREFIX: Final = "whsec_"
 MINIMUM_KEY_BYTES: Final = 24
 MAXIMUM_KEY_BYTES: Final = 64
@@ -46,16 +49,19 @@ class Reason(StrEnum):
     SECRET_UNUSABLE = "secret_unusable"
 
 
-def sign(message_id: str, timestamp: int, body: bytes, keys: Sequence[bytes]) -> str:
-    """The `webhook-signature` header: one `v1,…` per key, separated by spaces. `timestamp` is in whole seconds.
+def sign(message_id: str, timestamp: int, body: bytes, keys: Sequence[SigningKey]) -> str:
+    """The `webhook-signature` header: one `v1,…` or `v1a,…` per key, separated by spaces. `timestamp` is in whole
+    seconds.
 
-    `keys` come from `decode_secret`. `message_id` is one of Relay's own ids, which contain no full stop. Raises
+    `keys` come from `signing_key`. `message_id` is one of Relay's own ids, which contain no full stop. Raises
     ValueError when there is no key: an unsigned delivery would look like a signed one that was tampered with.
     """
     if not keys:
         raise ValueError("there is no key to sign with")
     signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
-    return b" ".join([_signature(key, signed) for key in keys]).decode()
+    return b" ".join(
+        [_signature(key, signed) if isinstance(key, bytes) else key.signature(signed) for key in keys]
+    ).decode()
 
 
 def verify(
@@ -109,6 +115,11 @@ def timestamp_reason(text: str, now: Instant, tolerance_seconds: float) -> Reaso
     if abs(int(text) * 1000 - now) > tolerance_seconds * 1000:
         return Reason.TIMESTAMP_OUTSIDE_TOLERANCE
     return None
+
+
+def signing_key(secret: Secret) -> SigningKey:
+    """What signs with a secret, whichever kind it is. Raises ValueError, without the secret."""
+    return decode_private_key(secret) if secret.reveal().startswith(PRIVATE_KEY_PREFIX) else decode_secret(secret)
 
 
 def decode_secret(secret: Secret) -> bytes:

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus
+from relay.store import breakers
 from relay.store.rows import Connection, Page, Row, Window, has_status, one
 from relay.store.rows import page as page_of
 from relay.store.schema import deliveries, results
@@ -46,7 +47,8 @@ def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> D
     """Make it due now with a fresh budget of attempts, whatever became of it. None when there is no such delivery.
 
     `pulled`: its subscription takes it, instead of having it sent. One that is being sent this moment keeps its claim
-    and only gets the fresh budget: a second sender would repeat it.
+    and only gets the fresh budget: a second sender would repeat it. Its
+    breaker, if it is open, is to probe now: somebody thinks that it will be answered.
     """
     mine = deliveries.c.id == id
     busy = (deliveries.c.status == DeliveryStatus.PENDING.value, deliveries.c.lease_until > now)
@@ -62,7 +64,10 @@ def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> D
             "claims": deliveries.c.claims + 1,
         }
         conn.execute(update(deliveries).where(mine).values(fresh | due))
-    return get(conn, id)
+    found = get(conn, id)
+    if found is not None:
+        breakers.hurry(conn, found.subscription_id, now)
+    return found
 
 
 def cancel(conn: Connection, id: str, now: Instant) -> Delivery | None:

@@ -8,11 +8,12 @@ from typing import Final
 from sqlalchemy import Connection, delete, exists, select
 
 from relay.clock import Instant
-from relay.model import JOB, NOTIFICATION, RESULT, DeliveryStatus, lowest_id
+from relay.model import EVENT, JOB, NOTIFICATION, RESULT, DeliveryStatus, lowest_id
 from relay.store.schema import (
     attempts,
     captures,
     deliveries,
+    events,
     idempotency_keys,
     job_keys,
     jobs,
@@ -36,6 +37,18 @@ def drop_results(connection: Connection, before: Instant) -> int:
     connection.execute(delete(deliveries).where(deliveries.c.result_id.in_(ids)))
     _drop_payloads(connection, [row.payload_id for row in rows if row.payload_id is not None])
     connection.execute(delete(results).where(results.c.id.in_(ids)))
+    return len(ids)
+
+
+def drop_events(connection: Connection, before: Instant) -> int:
+    """Delete operational events that are older, with deliveries and attempts. One with a pending delivery is kept."""
+    waits = exists().where(deliveries.c.result_id == events.c.id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    query = select(events.c.id).where(events.c.id < lowest_id(EVENT, before), ~waits)
+    ids = list(connection.execute(query.order_by(events.c.id).limit(BATCH)).scalars())
+    sent = select(deliveries.c.id).where(deliveries.c.result_id.in_(ids))
+    connection.execute(delete(attempts).where(attempts.c.owner_id.in_(sent)))
+    connection.execute(delete(deliveries).where(deliveries.c.result_id.in_(ids)))
+    connection.execute(delete(events).where(events.c.id.in_(ids)))
     return len(ids)
 
 

@@ -18,6 +18,7 @@ from relay.frozen import frozen
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
+from relay.store import events
 from relay.store import results as result_rows
 from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
 from relay.store.configuration import bump, held_version
@@ -236,7 +237,8 @@ class DeliverySettlement:
     due_at: Instant | None  # when to try again; None = settled
     attempt: Attempt | None  # None: it was not tried (its subscription is gone or paused)
     last_error: str | None = None
-    disable_subscription: str | None = None  # its id, when the subscriber said 410
+    disable_subscription: str | None = None  # its id, when the subscriber said 410 or did nothing but fail for days
+    disable_reason: str | None = None
     budget_from: int | None = None  # as the claim saw it: a fresh budget granted since then is not exhausted
 
 
@@ -256,9 +258,9 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
         _SETTLE_DELIVERY.run(connection, [_delivery_values(item) for item in done])
         made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
         insert_many(connection, attempts, attempt_rows.COLUMNS, made)
-        for subscription_id in dict.fromkeys(item.disable_subscription for item in done):
-            if subscription_id is not None:
-                _disable(connection, subscription_id, done[0].now)
+        for item in done:
+            if item.disable_subscription is not None:
+                _disable(connection, item.disable_subscription, item.disable_reason, item.now)
     return outcomes
 
 
@@ -301,11 +303,12 @@ def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
     }
 
 
-def _disable(connection: Connection, subscription_id: str, now: Instant) -> None:
+def _disable(connection: Connection, subscription_id: str, reason: str | None, now: Instant) -> None:
     change = (
         update(subscriptions)
         .where(subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
-        .values(status=SubscriptionStatus.DISABLED.value, status_reason="answered 410 Gone", updated_at=now)
+        .values(status=SubscriptionStatus.DISABLED.value, status_reason=reason, updated_at=now)
     )
     if connection.execute(change).rowcount:
         bump(connection)
+        events.disabled(connection, subscription_id, reason, now)

@@ -85,6 +85,9 @@ def _values(subscription: Subscription, seal: Seal) -> dict[str, Any]:
         HEADERS: seal(TABLE, HEADERS, subscription.id, headers) if subscription.headers else None,
         SECRETS: seal(TABLE, SECRETS, subscription.id, secrets),
         "previous_secret_until": subscription.previous_secret_until,
+        "secret_ends": dump_or_null(list(subscription.secret_ends) or None),
+        "schedule_seconds": dump_or_null(_listed(subscription.schedule_seconds)),
+        "timeout_seconds": subscription.timeout_seconds,
         "max_in_flight": subscription.max_in_flight,
         "rate_per_second": subscription.rate_per_second,
         "metadata": dump(dict(subscription.metadata)),
@@ -96,7 +99,7 @@ def _values(subscription: Subscription, seal: Seal) -> dict[str, Any]:
     }
 
 
-def _listed(values: tuple[str, ...] | None) -> list[str] | None:
+def _listed(values: tuple[Any, ...] | None) -> list[Any] | None:
     return None if values is None else list(values)
 
 
@@ -122,4 +125,7 @@ def read(row: Row, unseal: Unseal) -> Subscription:
         updated_at=row.updated_at,
         previous_secret_until=row.previous_secret_until,
         deleted_at=row.deleted_at,
+        secret_ends=load_tuple(row.secret_ends) or (),
+        schedule_seconds=load_tuple(row.schedule_seconds),
+        timeout_seconds=row.timeout_seconds,
     )

@@ -34,6 +34,7 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 NOUNS: Final = {"wh": "webhook", "ntf": "notification", "job": "job", "res": "result", "sub": "subscription"} | {
+    "evt": "event",
     "dlv": "delivery", "rpl": "replay", "key": "key",
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from relay.clock import Instant, parse_rfc3339, rfc3339
-from relay.model import DELIVERY, ID_LENGTH, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK
+from relay.model import DELIVERY, EVENT, ID_LENGTH, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK
 
 T = TypeVar("T")
 
@@ -136,6 +136,7 @@ JobId = Annotated[str, StringConstraints(pattern=_id_pattern(JOB))]
 ResultId = Annotated[str, StringConstraints(pattern=_id_pattern(RESULT))]
 SubscriptionId = Annotated[str, StringConstraints(pattern=_id_pattern(SUBSCRIPTION))]
 DeliveryId = Annotated[str, StringConstraints(pattern=_id_pattern(DELIVERY))]
+EventId = Annotated[str, StringConstraints(pattern=_id_pattern(EVENT))]
 ReplayId = Annotated[str, StringConstraints(pattern=_id_pattern(REPLAY))]
 
 Name = Annotated[

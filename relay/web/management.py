@@ -18,6 +18,7 @@ from relay.web import docs, openapi, submit
 from relay.web.api import (
     captures,
     deliveries,
+    events,
     jobs,
     keys,
     messages,
@@ -61,6 +62,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     messages.release,
     missing.page,
     stream.watch,
+    events.page,
+    events.show,
     notifications.page,
     notifications.show,
     notifications.reprocess,

@@ -10,6 +10,7 @@ import structlog
 from relay.clock import Clock
 from relay.store import nodes
 from relay.store.database import Database
+from relay.workers.shares import Share
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +28,13 @@ class Heartbeat:
         self._role = role
         self._database = database
         self._clock = clock
-        self.workers = 1
+        self.share = Share()
         self.skew_seconds = 0.0
+
+    @property
+    def workers(self) -> int:
+        """How many workers are alive, as far as we know."""
+        return self.share.workers
 
     @property
     def clock_is_right(self) -> bool:
@@ -38,7 +44,8 @@ class Heartbeat:
     async def run_once(self) -> int:
         """Beat, count the workers, compare the clocks. Always 0: the next beat is not at once."""
         beat = partial(nodes.beat, node_id=self._node_id, role=self._role, now=self._clock.now())
-        self.workers = max(1, await self._database.write(beat))
+        found = await self._database.write(beat)
+        self.share = Share(found.workers, found.place, found.is_known)
         await self._compare_clocks()
         return 0
 

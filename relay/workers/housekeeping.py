@@ -44,6 +44,7 @@ def duties(database: Database, clock: Clock, *, retention_days: float) -> list[D
         Duty("pull.exhaust", exhaust_messages, RARELY_SECONDS),
         Duty("pull.adopt", adopt_messages, RARELY_SECONDS),
         duty("retention.results", retention.drop_results, kept_seconds),
+        duty("retention.events", retention.drop_events, kept_seconds),
         duty("retention.jobs", retention.drop_jobs, kept_seconds),
         duty("retention.notifications", retention.drop_notifications, kept_seconds),
         duty("retention.captures", retention.drop_captures, kept_seconds),

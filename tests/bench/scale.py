@@ -22,6 +22,9 @@ class Scale:
     memory_rate: float = 250.0
     fairness_results: int = 60
     fairness_rate: float = 15.0
+    headofline_results: int = 120
+    headofline_rate: float = 20.0
+    headofline_backlog: int = 100_000
     polling_jobs: int = 1_000
     polling_seconds: float = 30.0  # between two questions about one job
 
@@ -34,6 +37,7 @@ LONG: Final = Scale(
     latency_results=3_000,
     memory_results=100_000,
     fairness_results=600,
+    headofline_results=1_200,
     polling_jobs=10_000,
     polling_seconds=300.0,
 )

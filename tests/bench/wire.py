@@ -25,7 +25,8 @@ LENGTH: Final = b"content-length:"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to send. `template` is a whole request in which every `@@@@@@@@@@` stands for the number of ten digits."""
+    """What to send. `template` is a whole request in which every `@@@@@@@@@@` stands for the number of ten digits;
+    with `others` request n takes the n-th of all templates, over and over."""
 
     port: int
     template: str
@@ -35,6 +36,7 @@ class Plan:
     connections: int = 64
     seconds: float = 30.0  # give up after this long
     times_file: str | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,9 @@ class Load:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.template = plan.template.encode().replace(b"%", b"%%").replace(b"@" * 10, b"%(n)010d")
+        self.templates = [
+            text.encode().replace(b"%", b"%%").replace(b"@" * 10, b"%(n)010d") for text in (plan.template, *plan.others)
+        ]
         self.due = array("d", bytes(8 * plan.count))
         self.answered = array("d", bytes(8 * plan.count))
         self.statuses: dict[int, int] = {}
@@ -68,7 +72,7 @@ class Load:
         self.finished = asyncio.Event()
 
     def request(self, index: int) -> bytes:
-        return self.template % {b"n": self.plan.first + index}
+        return self.templates[index % len(self.templates)] % {b"n": self.plan.first + index}
 
     def settle(self, index: int, status: int) -> None:
         """The request was answered, or lost (status 0)."""

@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 from tests.support.fake_api import Answer, FakeApi, Request
 
 T = "2026-11-21T19:00:00Z"
-IDS = {prefix: f"{prefix}_{'0' * 32}" for prefix in ("wh", "sub", "job", "res", "dlv", "rpl", "ntf", "key")}
+IDS = {prefix: f"{prefix}_{'0' * 32}" for prefix in ("wh", "sub", "job", "res", "dlv", "rpl", "ntf", "key", "evt")}
 
 COMMANDS = [
     "webhook create n --provider netnut --credential username=u --credential password=p --verification secret=s"
@@ -34,12 +34,12 @@ COMMANDS = [
     "webhook delete {wh} --yes",
     "sub create n --to https://a.example --webhook {wh} --type result.completed --filter {{}} --format thin --kind push"
     " --header a=b --secret whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA= --max-in-flight 3 --rate-per-second 4"
-    " --metadata {{}}",
+    " --metadata {{}} --signing hmac --schedule 0,5s,1h --timeout-seconds 3",
     "sub create n --kind pull",
     "sub missing {sub} --since 6h",
     "sub list",
     "sub show {sub}",
-    "sub rotate-secret {sub} --overlap-seconds 5",
+    "sub rotate-secret {sub} --overlap-seconds 5 --signing ed25519",
     "sub test {sub}",
     "sub test {sub} --result {res} --filter {{}}",
     "sub create n --to https://a.example --provider netnut --provider fal --format cloudevents",
@@ -71,6 +71,8 @@ COMMANDS = [
     "notification list --webhook {wh} --job {job} --status rejected --created-after {t} --created-before {t}",
     "notification show {ntf}",
     "notification reprocess {ntf}",
+    "event list --type job.expiring --subject {job} --created-after {t} --created-before {t}",
+    "event show {evt}",
     "key create n --scope write --expires-at {t}",
     "key list",
     "key show {key}",

@@ -60,3 +60,36 @@ async def test_even_where_half_of_a_hundred_are_black_holes(fast_stage_url: str)
     waited = await _play(fast_stage_url, healthy=50, black_holes=50, slow=0)
     assert _p99(waited) <= 0.030
     assert waited[-1] <= 0.250
+
+
+@pytest.mark.usefixtures("silence")
+async def test_fifty_that_are_dead_among_a_hundred_are_not_noticed_by_those_who_share_their_results(
+    fast_stage_url: str,
+) -> None:
+    """Each result goes to ten of a hundred, five of which hang or refuse. `make bench` has the same in real time."""
+    stage = await Stage.open(fast_stage_url)
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+
+    async def answering(sent: Sent) -> Reply:
+        if "hangs" in sent.url:
+            await stage.clock.sleep(30)
+            return reply(None, error="timed_out")
+        await stage.clock.sleep(HEALTHY_SECONDS)
+        return reply(None, error="connect_failed") if "nobody" in sent.url else reply()
+
+    stage.subscribers.answering = answering
+    webhooks = [await stage.add_webhook() for _ in range(10)]
+    for webhook in webhooks:
+        for place in range(10):
+            kind = "well" if place < 5 else "hangs" if place < 8 else "nobody"
+            await stage.add_subscription(url=f"https://{kind}-{place}.example/", webhook_ids=(webhook.id,))
+    stage.supervise()
+    for number in range(40):
+        await stage.accept(webhooks[number % 10], {"response_url": f"{ORIGIN}/{number}"})
+        await stage.elapse(0.05)
+    await stage.elapse(2)
+    sent = [item for item in stage.subscribers.sent if "well" in item.url]
+    waited = sorted((item.at - instant_of(item.headers["webhook-id"])) / 1000 for item in sent)
+    await stage.close()
+    assert len(waited) == 40 * 5
+    assert _p99(waited) <= 0.010

@@ -72,6 +72,29 @@ async def test_both_secrets_sign_while_a_rotation_overlaps(sqlite_stage: Stage) 
     assert len(stage.subscribers.sent[-1].headers["webhook-signature"].split()) == 1
 
 
+async def test_an_earlier_secret_signs_until_its_own_overlap_is_over(sqlite_stage: Stage) -> None:
+    stage = sqlite_stage
+    secrets = tuple(generate_secret() for _ in range(3))
+    ends = (after(stage.clock.now(), 3), after(stage.clock.now(), 60))
+    await sent_once(stage, reply(500), secrets=secrets, secret_ends=ends, previous_secret_until=max(ends))
+    await stage.work_through(40)
+    counts = [len(sent.headers["webhook-signature"].split()) for sent in stage.subscribers.sent]
+    assert counts == [3, 2, 2]
+    sent = stage.subscribers.sent[1]
+    at = datetime.fromtimestamp(int(sent.headers["webhook-timestamp"]), UTC)
+    official = [standardwebhooks.Webhook(secret.reveal()) for secret in secrets]
+    signed = [each.sign(sent.headers["webhook-id"], at, sent.body.decode()) for each in official]
+    assert sent.headers["webhook-signature"].split() == [signed[0], signed[2]]
+
+
+async def test_a_subscription_has_a_schedule_and_a_time_limit_of_its_own(stage: Stage) -> None:
+    await sent_once(stage, reply(500), schedule_seconds=(0.0, 1.0, 2.0), timeout_seconds=1.5)
+    await stage.work_through(10)
+    delivery = await the_delivery(stage)
+    assert (delivery.status, delivery.attempts) == ("exhausted", 3)
+    assert {sent.timeout_seconds for sent in stage.subscribers.sent} == {1.5}
+
+
 async def test_attempts_are_numbered_and_say_why_they_are_made(sqlite_stage: Stage) -> None:
     stage = sqlite_stage
     await sent_once(stage, reply(500), reply(200))
@@ -175,7 +198,7 @@ async def test_a_retry_gives_a_fresh_budget(stage: Stage) -> None:
     assert (again.status, again.attempts) == ("pending", 11)
     assert stage.subscribers.sent[-1].headers["relay-trigger"] == "retry"
     stage.subscribers.answer(reply(200))
-    await stage.work_through(7)
+    await stage.work_through(400)  # its breaker is open: the next probe
     assert (await the_delivery(stage)).status == "delivered"
 
 

@@ -434,7 +434,7 @@ async def test_duplicates_take_neither_slots_nor_pace(sqlite_stage: Stage) -> No
     webhook = await sqlite_stage.add_webhook(fetch_rate_per_second=0.1)
     await sqlite_stage.accept(webhook, THIN)
     await sqlite_stage.work_until_idle()
-    sqlite_stage.clock.advance(10)
+    sqlite_stage.clock.advance(11)
     for _ in range(5):
         assert (await sqlite_stage.accept(webhook, THIN)).status == "duplicate"
     await sqlite_stage.accept(webhook, {"response_url": URL + "0"})

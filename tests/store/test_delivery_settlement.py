@@ -121,7 +121,8 @@ async def test_gone_disables_the_subscription_once_and_tells_every_node(database
     version = await database.read(configuration.current_version)
     sending = [await _sending(database, subscription_id=subscription.id) for _ in range(2)]
     for delivery in sending:
-        gone = _sent(delivery, DeliveryStatus.PENDING, due_at=NOW, disable_subscription=subscription.id)
+        why = {"disable_subscription": subscription.id, "disable_reason": "answered 410 Gone"}
+        gone = _sent(delivery, DeliveryStatus.PENDING, due_at=NOW, **why)
         assert await database.submit(SETTLE_DELIVERY, gone) is Settled.DONE
     found = await database.read(partial(subscriptions.get, id=subscription.id, unseal=unseal))
     assert found is not None

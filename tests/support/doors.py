@@ -72,6 +72,7 @@ class Sent:
     body: bytes
     headers: Mapping[str, str]
     at: Instant
+    timeout_seconds: float = 30.0
 
     @property
     def data(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class PlainSubscribers(DeliveryDoor):
         self.answering: Subscribing | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_seconds: float = 30.0) -> Reply:
-        sent = Sent(url, body, headers, self._own_clock.now())
+        sent = Sent(url, body, headers, self._own_clock.now(), timeout_seconds)
         self.sent.append(sent)
         return reply() if self.answering is None else await self.answering(sent)
 

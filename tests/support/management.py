@@ -25,6 +25,7 @@ from relay.model import (
 from relay.outbound.deliveries import Refusal
 from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
@@ -230,6 +231,7 @@ def _deliverer(floor: Floor) -> Deliverer:
         floor,
         PlainSubscribers(floor.clock),
         lambda id: f"https://relay.example/{id}",
+        Breakers(floor.database, floor.clock),
         schedule=(0.0,),
         timeout_seconds=30.0,
     )
@@ -237,7 +239,8 @@ def _deliverer(floor: Floor) -> Deliverer:
 
 def _tracker(floor: Floor) -> Tracker:
     hands, watch = Hands(), Watch()
-    deliverer = Deliverer(floor, PlainSubscribers(floor.clock), str, schedule=(), timeout_seconds=30.0)
+    breakers = Breakers(floor.database, floor.clock)
+    deliverer = Deliverer(floor, PlainSubscribers(floor.clock), str, breakers, schedule=(), timeout_seconds=30.0)
     concluder = Concluder(floor, Fanout(floor.clock, hands, 30), deliverer)
     return Tracker(floor, hands, watch, Canceller(floor, PlainProvider(), concluder, hands, watch, 120.0))
 

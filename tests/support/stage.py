@@ -38,6 +38,7 @@ from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.admission import TurnedAway
 from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
+from relay.pipeline.breaker import Breakers
 from relay.pipeline.cancel import Canceller
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
@@ -62,7 +63,8 @@ from relay.store import attempts, deliveries, jobs, notifications, results, sche
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
 from relay.store.queue import QueueTable, due, next_due_at
-from relay.workers.supervisor import Supervisor
+from relay.workers.shares import Share
+from relay.workers.supervisor import Duty, Supervisor
 from tests.support.doors import Page, PlainProvider, PlainSubscribers
 from tests.support.quiet import CountedDatabase, QuietClock
 from tests.support.store import DELIVERY_QUEUE, JOB_QUEUE, a_subscription, a_webhook, rows_of
@@ -85,6 +87,7 @@ class Plan:
     schedule: tuple[float, ...] = SCHEDULE
     lease_seconds: float = 30.0
     give_up_seconds: float = 72 * 3600.0
+    disable_after_seconds: float | None = 5 * 86_400.0
     gate: Callable[[Clock, Callable[[str], str]], OriginGate] = OriginGate
     fetch_hands: Callable[..., FetchHands] = fetch_hands
 
@@ -113,7 +116,7 @@ class Stage:
         )
         self.provider, self.subscribers = PlainProvider(), PlainSubscribers(clock)
         self.gate = plan.gate(clock, self._origin_of)
-        self.workers = 1
+        self.share = Share()
         self.may_take = True
         self.watch = Watch()
         self.under_way = UnderWay()
@@ -121,12 +124,20 @@ class Stage:
 
     def _put_together(self) -> None:
         floor, plan = self.floor, self.plan
-        platform = Platform(self.database, self.configuration, self.clock, plan.lease_seconds, lambda: self.workers)
+        platform = Platform(self.database, self.configuration, self.clock, plan.lease_seconds, lambda: self.share)
+        self.breakers = Breakers(self.database, self.clock, lambda: self.delivering.hint())
         self.deliverer = Deliverer(
-            floor, self.subscribers, self._payload_url, schedule=plan.schedule, timeout_seconds=30.0
+            floor,
+            self.subscribers,
+            self._payload_url,
+            self.breakers,
+            schedule=plan.schedule,
+            timeout_seconds=30.0,
+            part_of=lambda rate: self.share.of_rate(rate),
+            disable_after_seconds=plan.disable_after_seconds,
         )
         self.delivering: DeliverHands = deliver_hands(
-            platform, self.deliverer.run, slots=plan.delivery_slots, max_seconds=30.0
+            platform, self.deliverer.run, self.breakers, slots=plan.delivery_slots, max_seconds=30.0
         )
         self.bell = Bell()
         fanout = Fanout(self.clock, self.delivering, plan.lease_seconds, self.bell)
@@ -253,6 +264,8 @@ class Stage:
         """Have everything done that can be done now. What hangs in the world outside goes on hanging."""
         while True:
             await self.database.quiet()
+            await self.breakers.refresh()
+            await self.breakers.run_once()
             started = 0
             for hands in (self.fetching, self.delivering):
                 hands.hint()
@@ -275,17 +288,25 @@ class Stage:
         await self.work_until_idle()
 
     async def _next_due(self, queue: QueueTable) -> Instant | None:
-        """The next due moment; what is due and held back (a breaker, a pace) is looked at every second."""
+        """The next due moment; what is due and held back is looked at every second, or when a probe is due."""
         now = self.clock.now()
         coming = await self.database.read(partial(next_due_at, queue=queue, now=now))
-        waiting = await self.database.read(partial(due, queue=queue, now=now, limit=1))
-        soon = Instant(now + 1000)
+        waiting = await self.database.read(partial(due, queue=queue, now=now, limit=500))
+        held = [self.breakers.next_probe_at(item.lane) or now for item in waiting]
+        soon = Instant(max(now + 1000, min(held, default=now)))
         return soon if waiting and (coming is None or coming > soon) else coming
 
     def supervise(self) -> None:
         """Start what `relay serve` starts for the two stages; then `elapse`."""
         for hands in (self.fetching, self.delivering):
             hands.supervise(self.supervisor)
+        self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, 0.5))
+        self.supervisor.watch_duty(Duty("configuration", self._look, 2.0))
+
+    async def _look(self) -> int:
+        await self.configuration.refresh()
+        await self.breakers.refresh()
+        return 0
 
     async def elapse(self, seconds: float) -> None:
         """Time passes: every sleeper wakes at its own moment, and everything that follows is done before the next."""

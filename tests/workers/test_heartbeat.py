@@ -9,6 +9,7 @@ from relay.clock import Instant, after
 from relay.model import new_id
 from relay.store import nodes
 from relay.workers.heartbeat import MOST_SKEW_SECONDS, Heartbeat
+from relay.workers.shares import Share
 from tests.support.stage import Stage
 
 
@@ -24,6 +25,32 @@ async def test_workers_count_each_other(stage: Stage) -> None:
     await server.run_once()
     await first.run_once()
     assert (first.workers, second.workers, server.workers) == (2, 2, 2)
+
+
+async def test_a_worker_knows_its_place_and_when_the_others_have_noticed_it(stage: Stage) -> None:
+    first = beating(stage)
+    await first.run_once()
+    stage.clock.advance(10)
+    second = beating(stage)
+    await second.run_once()
+    assert (second.share, first.share) == (Share(2, 1, is_known=False), Share(1, 0))
+    stage.clock.advance(5)
+    await first.run_once()
+    assert first.share == Share(2, 0)
+    stage.clock.advance(5)
+    await second.run_once()
+    assert second.share == Share(2, 1)
+
+
+async def test_nobody_waits_for_a_dead_worker_to_notice_it(stage: Stage) -> None:
+    await beating(stage).run_once()
+    stage.clock.advance(20)
+    late = beating(stage)
+    await late.run_once()
+    assert not late.share.is_known
+    stage.clock.advance(11)
+    await late.run_once()
+    assert late.share == Share()
 
 
 async def test_who_leaves_is_counted_no_more(stage: Stage) -> None:

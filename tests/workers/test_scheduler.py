@@ -15,6 +15,7 @@ from relay.errors import StoreUnavailable
 from relay.model import JOB, SUBSCRIPTION, Job, new_id
 from relay.store import schema
 from relay.workers.scheduler import TAKEN_SECONDS
+from relay.workers.shares import Share
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Plan, Stage
 from tests.support.stage_fixtures import Opening
@@ -125,7 +126,7 @@ async def test_a_cap_per_webhook_holds(stage: Stage) -> None:
 
 
 async def test_caps_and_rates_are_shared_among_workers(sqlite_stage: Stage) -> None:
-    sqlite_stage.workers = 4
+    sqlite_stage.share = Share(4)
     await due_jobs(sqlite_stage, 20, fetch_max_in_flight=8)
     sqlite_stage.provider.answering = sqlite_stage.never
     await sqlite_stage.work_until_idle()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.workers.slots import LaneLimit, Slots
+from relay.workers.slots import PACE, LaneLimit, Slots
 from tests.support.clock import FakeClock
 
 
@@ -57,11 +58,53 @@ def test_a_closed_lane_takes_nothing_and_time_does_not_help() -> None:
 def test_a_rate_lets_one_through_and_says_when_the_next(clock: FakeClock) -> None:
     slots = slots_of(most=100, rate=2.0, clock=clock)
     assert slots.reserve("a") and not slots.reserve("a")
-    assert slots.opens_in("a") == pytest.approx(0.5)
+    assert slots.opens_in("a") == pytest.approx(0.5 / PACE)
     clock.advance(slots.opens_in("a"))
     assert slots.reserve("a") and not slots.reserve("a")
     clock.advance(60)
-    assert [slots.reserve("a") for _ in range(4)] == [True, True, False, False], "a second's worth is saved up"
+    assert [slots.reserve("a") for _ in range(2)] == [True, False], "nothing is saved up"
+
+
+def windows(starts: list[float], seconds: float) -> int:
+    """The most that started in any span of this length."""
+    return max(bisect_left(starts, at + seconds) - place for place, at in enumerate(starts))
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 3.0, 10.0, 40.0, 150.0])
+@settings(deadline=None, max_examples=20)
+@given(pauses=st.lists(st.floats(0, 2), max_size=12))
+def test_no_second_has_more_than_the_rate_however_it_is_asked(rate: float, pauses: list[float]) -> None:
+    clock = FakeClock()
+    slots, starts = slots_of(total=10_000, most=10_000, rate=rate, clock=clock), []
+    for pause in (*pauses, 1.0, 1.0):
+        until = clock.monotonic() + min(pause, 60 / rate)
+        while True:
+            if slots.reserve("a"):
+                starts.append(clock.monotonic())
+            elif clock.monotonic() + (wait := max(slots.opens_in("a"), 0.001)) <= until:
+                clock.advance(wait)
+            else:
+                break
+        clock.advance(max(until - clock.monotonic(), 0.0))
+    for seconds in (1.0, 2.0, 5.0):
+        assert windows(starts, seconds) <= math.ceil(rate * seconds)
+
+
+def test_a_pace_that_is_asked_all_the_time_is_nearly_the_rate(clock: FakeClock) -> None:
+    for rate in (1.0, 10.0, 150.0):
+        slots, started = slots_of(total=100_000, most=100_000, rate=rate, clock=clock), 0
+        for _ in range(20_000):
+            started += slots.reserve("a")
+            clock.advance(0.001)
+        assert started >= 20 * rate * 0.9
+
+
+def test_another_rate_brings_no_extra_start(clock: FakeClock) -> None:
+    rate = [10.0]
+    slots = Slots(10, lambda lane: LaneLimit(True, 9, rate[0]), clock)
+    assert slots.reserve("a")
+    rate[0] = 5.0
+    assert not slots.reserve("a") and slots.opens_in("a") == pytest.approx(0.2 / PACE)
 
 
 def test_what_was_not_used_costs_nothing_of_the_rate(clock: FakeClock) -> None:
@@ -118,10 +161,10 @@ def test_work_that_takes_more_than_its_slot_stands_for_is_charged_to_the_rate(cl
     assert slots.reserve("a")
     slots.charge("a", 3)
     slots.release("a")
-    assert slots.opens_in("a") == pytest.approx(2.0), "four calls at two a second"
-    clock.advance(1.9)
+    assert slots.opens_in("a") == pytest.approx(2.0 / PACE), "four calls at two a second"
+    clock.advance(1.9 / PACE)
     assert not slots.reserve("a")
-    clock.advance(0.1)
+    clock.advance(0.1 / PACE)
     assert slots.reserve("a")
     slots.charge("a", -1)  # nothing was asked at all
     slots.release("a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Column,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -11,7 +12,7 @@ from sqlalchemy import (
     Text,
 )
 
-from relay.store.schema.columns import instant_column, metadata
+from relay.store.schema.columns import id_column, instant_column, metadata
 
 nodes = Table(  # who is alive; caps and rates are divided over them
     "nodes",
@@ -20,6 +21,30 @@ nodes = Table(  # who is alive; caps and rates are divided over them
     Column("role", Text, nullable=False),
     instant_column("started_at", nullable=False),
     instant_column("seen_at", nullable=False),
+)
+
+breakers = Table(  # subscriptions that take nothing at present; a healthy one has no row here
+    "breakers",
+    metadata,
+    id_column("subscription_id"),
+    instant_column("failing_since", nullable=False),  # nothing but failures since then
+    instant_column("opened_at"),  # NULL: it fails, and is tried all the same
+    instant_column("next_probe_at"),
+    instant_column("probe_until"),  # one node is probing, until then
+    Column("probes", Integer, nullable=False, server_default="0"),  # that failed since it opened
+    Column("last_error", Text),
+)
+
+events = Table(  # what Relay has to say about itself to those who asked for it
+    "events",
+    metadata,
+    id_column(),
+    Column("type", Text, nullable=False),
+    Column("subject_id", String(40), nullable=False),  # the job or the subscription
+    Column("data", Text, nullable=False),
+    instant_column("created_at", nullable=False),
+    Column("once", Text),  # what is said once only has a key here
+    Index("uq_events_once", "once", unique=True),
 )
 
 idempotency_keys = Table(

@@ -75,6 +75,9 @@ subscriptions = Table(
     instant_column("created_at", nullable=False),
     instant_column("updated_at", nullable=False),
     instant_column("deleted_at"),
+    Column("secret_ends", Text),
+    Column("schedule_seconds", Text),
+    Column("timeout_seconds", Float),
     Index(
         "uq_subscriptions_name",
         "name",

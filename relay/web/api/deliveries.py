@@ -9,13 +9,14 @@ from pydantic import Field
 
 from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus, Scope
-from relay.store import attempts, deliveries
+from relay.store import attempts, deliveries, events
 from relay.store.rows import Connection
 from relay.web import pages
 from relay.web.api.jobs import AttemptView, attempt_view
 from relay.web.endpoint import Answer, Call, endpoint
 from relay.web.fields import (
     CreatedQuery,
+    EventId,
     JobId,
     NoQuery,
     Nothing,
@@ -35,6 +36,7 @@ class DeliveryQuery(CreatedQuery):
     subscription_id: SubscriptionId | None = None
     status: Annotated[tuple[DeliveryStatus, ...], Field(description="One or more, separated by commas.")] = ()
     result_id: ResultId | None = None
+    event_id: EventId | None = None
     job_id: JobId | None = None
     replay_id: ReplayId | None = None
 
@@ -43,7 +45,8 @@ class DeliveryView(View):
     """One result to one subscription."""
 
     id: str
-    result_id: str
+    result_id: Annotated[str | None, Field(description="Null: it tells of an event.")]
+    event_id: str | None
     subscription_id: str
     replay_id: str | None
     message_id: Annotated[str, Field(description="The `webhook-id` of every attempt.")]
@@ -64,9 +67,11 @@ class DeliveryDetail(DeliveryView):
 
 def view_of(delivery: Delivery) -> DeliveryView:
     """The delivery as it goes out."""
+    tells = events.is_event(delivery.result_id)
     return DeliveryView(
         id=delivery.id,
-        result_id=delivery.result_id,
+        result_id=None if tells else delivery.result_id,
+        event_id=delivery.result_id if tells else None,
         subscription_id=delivery.subscription_id,
         replay_id=delivery.replay_id,
         message_id=delivery.message_id,
@@ -85,7 +90,8 @@ async def page(call: Call[DeliveryQuery, Nothing]) -> Answer:
     """The deliveries, newest first."""
     query = call.query
     read = partial(
-        deliveries.page, subscription_id=query.subscription_id, status=query.status, result_id=query.result_id,
+        deliveries.page, subscription_id=query.subscription_id, status=query.status,
+        result_id=query.result_id or query.event_id,
         job_id=query.job_id, replay_id=query.replay_id, window=pages.window(call),
     )  # fmt: skip
     return pages.answer(call, await call.services.database.read(read), lambda item: item.id, view_of)

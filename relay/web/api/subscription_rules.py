@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from relay.model import RESULT_TYPES, Secret
-from relay.signing.standard_webhooks import decode_secret
-from relay.web.problems import Problem, Wrong, unprocessable
+from relay.clock import Instant, after
+from relay.model import PRIVATE_KEY_PREFIX, RESULT_TYPES, Secret, Subscription
+from relay.signing.asymmetric import PUBLIC_PREFIX, decode_private_key, generate_private_key
+from relay.signing.standard_webhooks import decode_secret, generate_secret
+from relay.signing.strength import weakness
+from relay.web.problems import Problem, Wrong, conflict, unprocessable
 from relay.web.services import Services
 
+MOST_SECRETS: Final = 5  # that sign at one time
 OPERATIONS: Final = ("job.expiring", "subscription.disabled")
 EVENT_TYPES: Final = (*RESULT_TYPES, *OPERATIONS)
 
@@ -83,11 +89,61 @@ def _wrong_header(name: str, value: str) -> str | None:
     return None
 
 
+def new_secret(given: str | None, signing: str) -> Secret:
+    """The caller's own signing secret, or a made one, of the kind that `signing` wants. Raises Problem 422."""
+    if given is None:
+        return generate_private_key() if signing == "ed25519" else generate_secret()
+    return check_private_key(given) if signing == "ed25519" else check_secret(given)
+
+
+def rotated(before: Subscription, secret: Secret, overlap_seconds: float, now: Instant) -> Subscription:
+    """With a new secret in front of those that go on signing for a while. Raises Problem 409 when they are too many."""
+    if not overlap_seconds:
+        return replace(before, secrets=(secret,), previous_secret_until=None, secret_ends=())
+    kept = before.signing_secrets(now)
+    if len(kept) >= MOST_SECRETS:
+        wait = "wait until an overlap is over, or rotate with overlap_seconds 0, which ends all of them"
+        raise conflict("too_many_secrets", f"{MOST_SECRETS} secrets sign already: {wait}.")
+    known = dict(zip(before.secrets[1:], before.secret_ends, strict=False))
+    fallback = before.previous_secret_until or now
+    ends = (after(now, overlap_seconds), *(known.get(each, fallback) for each in kept[1:]))
+    return replace(before, secrets=(secret, *kept), previous_secret_until=max(ends), secret_ends=ends)
+
+
+def check_schedule(given: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Waits before attempts. Raises Problem 422."""
+    if given is None:
+        return None
+    if given[0] != 0:
+        raise unprocessable("#/schedule_seconds/0", "must be 0: the first attempt is made at once", "invalid_schedule")
+    return tuple(given)
+
+
 def check_secret(text: str) -> Secret:
-    """A signing secret of the caller's own. Raises Problem 422."""
+    """An HMAC secret of the caller's own. Raises Problem 422."""
     secret = Secret(text)
+    if text.startswith((PRIVATE_KEY_PREFIX, PUBLIC_PREFIX)):
+        raise unprocessable("#/secret", 'is a key for "signing": "ed25519", not a shared secret', "invalid_secret")
     try:
-        decode_secret(secret)
+        key = decode_secret(secret)
     except ValueError as error:
         raise unprocessable("#/secret", str(error), "invalid_secret") from None
+    return _unless_weak(secret, key)
+
+
+def check_private_key(text: str) -> Secret:
+    """An Ed25519 private key of the caller's own. Raises Problem 422."""
+    secret = Secret(text)
+    try:
+        decode_private_key(secret)
+    except ValueError as error:
+        raise unprocessable("#/secret", str(error), "invalid_secret") from None
+    return _unless_weak(secret, base64.b64decode(text.removeprefix(PRIVATE_KEY_PREFIX) + "==")[:32])
+
+
+def _unless_weak(secret: Secret, key: bytes) -> Secret:
+    reason = weakness(secret.reveal(), key)
+    if reason is not None:
+        hint = "whoever guesses it can forge deliveries; leave `secret` out and Relay makes one"
+        raise unprocessable("#/secret", f"{reason}: {hint}", "weak_secret")
     return secret

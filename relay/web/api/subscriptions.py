@@ -7,18 +7,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from relay.clock import after
+from relay.clock import Instant
 from relay.model import SUBSCRIPTION, Scope, Subscription, SubscriptionStatus, new_id
-from relay.signing.standard_webhooks import generate_secret
-from relay.store import deliveries, subscriptions
-from relay.store.rows import Connection
+from relay.store import breakers, deliveries, subscriptions
+from relay.store.breakers import Breaker
+from relay.store.rows import Connection, Page
 from relay.web import pages
 from relay.web.api.subscription_matching import TestAnswer, TestRequest, check_filter, check_request, judge
 from relay.web.api.subscription_rules import (
     check_address,
     check_headers,
-    check_secret,
+    check_schedule,
     check_webhook_ids,
+    new_secret,
+    rotated,
 )
 from relay.web.api.subscription_views import (
     NewSubscription,
@@ -55,7 +57,7 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         filter=given.filter,
         format=given.format,
         headers=check_headers(given.headers),
-        secrets=(generate_secret() if given.secret is None else check_secret(given.secret),),
+        secrets=(new_secret(given.secret, given.signing),),
         max_in_flight=given.max_in_flight,
         rate_per_second=given.rate_per_second,
         status=SubscriptionStatus.ACTIVE,
@@ -63,9 +65,11 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
         metadata=given.metadata,
         created_at=call.now,
         updated_at=call.now,
+        schedule_seconds=check_schedule(given.schedule_seconds),
+        timeout_seconds=given.timeout_seconds,
     )
     store = partial(subscriptions.insert, subscription=subscription, seal=call.services.vault.seal)
-    made = Answer(201, with_secret(subscription), {"location": f"/v1/subscriptions/{subscription.id}"})
+    made = Answer(201, with_secret(subscription, call.now), {"location": f"/v1/subscriptions/{subscription.id}"})
     answer = await call.write(store, lambda _: made)
     await call.reconfigured()
     return answer
@@ -74,14 +78,27 @@ async def create(call: Call[NoQuery, NewSubscription]) -> Answer:
 @endpoint("GET", "/v1/subscriptions", scope=Scope.READ, answers={200: Paged[SubscriptionView]})
 async def page(call: Call[PageQuery, Nothing]) -> Answer:
     """The subscriptions, newest first."""
-    read = partial(subscriptions.page, unseal=call.services.vault.unseal, window=pages.window(call))
-    return pages.answer(call, await call.services.database.read(read), lambda item: item.id, view_of)
+    window, unseal = pages.window(call), call.services.vault.unseal
+
+    def read(conn: Connection) -> tuple[Page[Subscription], dict[str, Breaker]]:
+        found = subscriptions.page(conn, unseal, window=window)
+        return found, breakers.of(conn, [item.id for item in found.items])
+
+    found, failing = await call.services.database.read(read)
+    view = partial(_view_among, failing=failing, now=call.now)
+    return pages.answer(call, found, lambda item: item.id, view)
+
+
+def _view_among(subscription: Subscription, failing: dict[str, Breaker], now: Instant) -> SubscriptionView:
+    return view_of(subscription, now, failing.get(subscription.id))
 
 
 @endpoint("GET", "/v1/subscriptions/{id}", scope=Scope.READ, answers={200: SubscriptionView}, prefix=SUBSCRIPTION)
 async def show(call: Call[NoQuery, Nothing]) -> Answer:
     """One subscription."""
-    return Answer(200, view_of(await existing(call)))
+    subscription = await existing(call)
+    failing = await call.services.database.read(partial(breakers.of, subscription_ids=[call.id]))
+    return Answer(200, view_of(subscription, call.now, failing.get(call.id)))
 
 
 @endpoint(
@@ -99,9 +116,11 @@ async def change(call: Call[NoQuery, SubscriptionChange]) -> Answer:
         given["webhook_ids"] = await check_webhook_ids(call.services, given["webhook_ids"])
     if "headers" in given:
         given["headers"] = check_headers(given["headers"])
+    if "schedule_seconds" in given:
+        given["schedule_seconds"] = check_schedule(given["schedule_seconds"])
     if given.get("event_types") is not None:
         given["event_types"] = tuple(dict.fromkeys(given["event_types"]))
-    return await _edit(call, lambda before: replace(before, **given))
+    return await _edit(call, lambda before: replace(before, **given), reset="url" in given)
 
 
 @endpoint("DELETE", "/v1/subscriptions/{id}", scope=Scope.WRITE, answers={204: None}, prefix=SUBSCRIPTION)
@@ -111,7 +130,7 @@ async def delete(call: Call[NoQuery, Nothing]) -> Answer:
         call,
         lambda before: replace(
             before, deleted_at=call.now, status=SubscriptionStatus.DISABLED, secrets=(), headers={},
-            previous_secret_until=None,
+            previous_secret_until=None, secret_ends=(),
         ),
     )  # fmt: skip
     end_some = partial(deliveries.cancel_some, now=call.now, subscription_id=call.id)
@@ -122,17 +141,17 @@ async def delete(call: Call[NoQuery, Nothing]) -> Answer:
 
 @endpoint(
     "POST", "/v1/subscriptions/{id}/rotate-secret", scope=Scope.WRITE, answers={200: NewSubscriptionView},
-    prefix=SUBSCRIPTION,
+    prefix=SUBSCRIPTION, refusals=(409,),
 )  # fmt: skip
 async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
-    """A new signing secret; the old one signs too for `overlap_seconds`."""
-    given, overlap = call.body, call.body.overlap_seconds
-    secret = generate_secret() if given.secret is None else check_secret(given.secret)
+    """A new signing secret; the old one signs too for `overlap_seconds`, an older one until its own overlap is over."""
+    given = call.body
+    if given.signing is not None:
+        secret = new_secret(given.secret, given.signing)
+        return await _edit(call, lambda before: rotated(before, secret, given.overlap_seconds, call.now), with_secret)
 
     def edit(before: Subscription) -> Subscription:
-        kept = before.secrets[:1] if overlap else ()
-        until = after(call.now, overlap) if overlap else None
-        return replace(before, secrets=(secret, *kept), previous_secret_until=until)
+        return rotated(before, new_secret(given.secret, before.signing), given.overlap_seconds, call.now)
 
     return await _edit(call, edit, with_secret)
 
@@ -157,22 +176,26 @@ async def pause(call: Call[NoQuery, Nothing]) -> Answer:
     refusals=(409,),
 )  # fmt: skip
 async def resume(call: Call[NoQuery, Nothing]) -> Answer:
-    """Send what waited while it was paused."""
+    """Send what waited while it was paused; a breaker that is open is closed."""
 
     def edit(before: Subscription) -> Subscription:
         if before.status is SubscriptionStatus.DISABLED:
             raise conflict("subscription_disabled", "The subscription is disabled, not paused: enable it.")
         return replace(before, status=SubscriptionStatus.ACTIVE)
 
-    return await _edit(call, edit)
+    return await _edit(call, edit, reset=True)
 
 
 @endpoint(
     "POST", "/v1/subscriptions/{id}/enable", scope=Scope.WRITE, answers={200: SubscriptionView}, prefix=SUBSCRIPTION
 )
 async def enable(call: Call[NoQuery, Nothing]) -> Answer:
-    """Take it up again after it was disabled (the subscriber answered 410) and send what waited."""
-    return await _edit(call, lambda before: replace(before, status=SubscriptionStatus.ACTIVE, status_reason=None))
+    """Take it up again after it was disabled (a 410, days of failures), close its breaker, send what waited."""
+
+    def edit(before: Subscription) -> Subscription:
+        return replace(before, status=SubscriptionStatus.ACTIVE, status_reason=None)
+
+    return await _edit(call, edit, reset=True)
 
 
 @endpoint(
@@ -218,19 +241,24 @@ async def existing(call: Call[Any, Any]) -> Subscription:
 async def _edit(
     call: Call[Any, Any],
     edit: Callable[[Subscription], Subscription],
-    view: Callable[[Subscription], SubscriptionView] = view_of,
+    view: Callable[[Subscription, Instant, Breaker | None], SubscriptionView] = view_of,
+    *,
+    reset: bool = False,
 ) -> Answer:
-    """Read, change and store in one transaction: the pipeline changes subscriptions too."""
+    """Read, change and store in one transaction: the pipeline changes subscriptions too. `reset`: it is healthy."""
     vault = call.services.vault
 
-    def effect(conn: Connection) -> Subscription:
+    def effect(conn: Connection) -> tuple[Subscription, Breaker | None]:
         before = _there(subscriptions.get(conn, call.id, vault.unseal, lock=True))
         changed = replace(edit(before), updated_at=call.now)
         subscriptions.update(conn, changed, vault.seal)
-        return changed
+        if reset or changed.deleted_at is not None:
+            breakers.clear(conn, call.id)
+        return changed, breakers.of(conn, [call.id]).get(call.id)
 
-    def answer(changed: Subscription) -> Answer:
-        return Answer(204) if changed.deleted_at is not None else Answer(200, view(changed))
+    def answer(stored: tuple[Subscription, Breaker | None]) -> Answer:
+        changed, breaker = stored
+        return Answer(204) if changed.deleted_at is not None else Answer(200, view(changed, call.now, breaker))
 
     made = await call.write(effect, answer)
     await call.reconfigured()

@@ -16,7 +16,7 @@ PLANTED = {
     "username": "planted-username-1",
     "password": "planted-password-2",
     "verification": "planted-verification-3",
-    "signing": "planted-signing-secret-of-4",
+    "signing": "planted-signing-key-of-4-R7xq",
     "header": "planted-header-value-5",
     "new password": "planted-password-6",
     "refused": "planted-refused-7\n",
