@@ -20,6 +20,7 @@ from relay.store import webhooks
 def break_everything() -> None:
     """Take one function of each stage and have it raise for what is called `crash`."""
     ask, headers, receive, insert = Asker.ask, Deliverer._headers, Receiver.receive, webhooks.insert
+    soon = Receiver.receive_soon
 
     async def faulty_ask(self: Any, job: Any, binding: Binding, url: str) -> Any:
         if job.provider_job_id == "crash":
@@ -37,6 +38,9 @@ def break_everything() -> None:
             _raise(dict(inbound.headers))
         return await receive(self, admitted, inbound)
 
+    def not_soon(self: Any, admitted: Any, inbound: Any, then: Any) -> bool:
+        return inbound.suffix != "/crash" and soon(self, admitted, inbound, then)
+
     def faulty_insert(connection: Any, webhook: Webhook, seal: Any) -> None:
         if webhook.name == "crash":
             _raise({name: value.reveal() for name, value in webhook.credentials.items()})
@@ -46,6 +50,7 @@ def break_everything() -> None:
         (Asker, "ask", faulty_ask),
         (Deliverer, "_headers", faulty_headers),
         (Receiver, "receive", faulty_receive),
+        (Receiver, "receive_soon", not_soon),
         (webhooks, "insert", faulty_insert),
     ):
         setattr(owner, name, function)
