@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.clock import FakeClock
+from tests.support.compiled import compile_once
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
+
+compile_once()
+
+# How long an example takes says how busy the machine is. The rest is as Hypothesis has it, here or in CI.
+settings.register_profile("relay", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("relay")
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+from sqlalchemy import String, create_engine, literal, select
 
-from tests.support import ports
+from tests.support import ports, stopwatch
 from tests.support.clock import START, FakeClock
 from tests.support.ports import SYSTEM_RANGE, free_port, outside
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
@@ -75,15 +77,15 @@ def test_a_server_dies_with_the_process_that_started_it_and_its_data_is_swept() 
     program = (
         "from tests.support.postgres import PostgresServer; import os\n"
         "with PostgresServer() as server:\n"
-        "    print(server.pid, server.home, flush=True)\n"
+        "    print(server.pid, server.home, server.data, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     dying = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True)
-    pid, home = dying.stdout.split()
+    pid, *directories = dying.stdout.split()
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(pid)).wait(10)
     with PostgresServer():
-        assert not Path(home).exists()
+        assert [path for path in directories if Path(path).exists()] == []
 
 
 async def test_advance_wakes_sleepers_in_the_order_of_their_times(clock: FakeClock) -> None:
@@ -156,3 +158,24 @@ def test_a_port_on_which_somebody_listens_is_passed_over(monkeypatch: pytest.Mon
 )
 def test_ports_are_handed_out_where_the_system_chooses_none(first: int, last: int, expected: range) -> None:
     assert outside(first, last) == expected
+
+
+def test_a_stopwatch_leaves_out_what_others_had_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = iter([5.0, 5.25])
+    monkeypatch.setattr(stopwatch, "waited_for_processor", lambda pid: next(waited))
+    watch = stopwatch.Stopwatch()
+    assert watch.own_seconds == pytest.approx(watch.seconds - 0.25, abs=0.1)
+
+
+def test_waits_for_the_processor_are_counted_or_nothing_is_left_out() -> None:
+    assert 0 <= stopwatch.waited_for_processor(os.getpid()) < 10_000
+    assert stopwatch.waited_for_processor(2**22 + 1) == 0  # no such process
+
+
+def test_engines_of_one_kind_share_what_they_compiled() -> None:
+    one, other = create_engine("sqlite://"), create_engine("sqlite://")
+    for engine in (one, other):
+        with engine.connect() as connection:
+            assert connection.execute(select(literal("shared", String) + "!")).scalar_one() == "shared!"
+    assert one._compiled_cache is not None and one._compiled_cache is other._compiled_cache
+    assert one._compiled_cache is not create_engine("postgresql+asyncpg://")._compiled_cache

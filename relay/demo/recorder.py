@@ -81,7 +81,7 @@ class Recorder:
         self.counts[name] += 1
         self._counted.set()
 
-    async def wait_for(self, name: str, number: int, *, seconds: float = 10.0) -> None:
+    async def wait_for(self, name: str, number: int, *, seconds: float = 30.0) -> None:
         """Return once so many are counted, by the machine's own time. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while self.counts[name] < number:

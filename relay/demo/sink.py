@@ -89,7 +89,7 @@ class Sink:
         """Check what comes to `path` (with its leading slash) by any of these signing secrets. Raises ValueError."""
         self._keys[path] = tuple(standard_webhooks.decode_secret(secret) for secret in secrets)
 
-    async def wait_for(self, count: int, *, seconds: float = 10.0) -> list[Message]:
+    async def wait_for(self, count: int, *, seconds: float = 30.0) -> list[Message]:
         """The messages so far, once there are `count` of them. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self._arrived:
             await self._arrived.wait_for(lambda: self.received >= count)

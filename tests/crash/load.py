@@ -154,6 +154,7 @@ class Load:
     async def run(self) -> Counter[str]:
         """Until SIGTERM."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.ending.set)
+        print("ready", flush=True)
         senders = [asyncio.create_task(Sender(self, turn).run()) for turn in range(self.plan.senders)]
         book = asyncio.create_task(self.keep_book())
         await asyncio.gather(*senders)

@@ -174,6 +174,10 @@ class LoadProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(orjson.dumps(asdict(plan)))
         self._process.stdin.close()
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"ready\n":  # before that, SIGTERM would not end it in order
+            self.kill()
+            raise rig.CrashError("the load did not start")
 
     def stop(self) -> dict[str, int]:
         """No more; what was answered, by status."""

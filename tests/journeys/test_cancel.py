@@ -23,11 +23,15 @@ TOOK = frozenset(
 UNFINISHED = Knobs(work_seconds=None)
 
 
-@pytest.fixture(params=CANCELS)
-async def each(request: pytest.FixtureRequest, stage_url: str, tmp_path: Path) -> AsyncIterator[Through]:
-    """Every provider that can cancel, on both databases; nothing is polled but because of a cancel."""
-    seldom = {"poll_seconds": [3600]}
-    async with through(stage_url, tmp_path, request.param, webhook=seldom) as opened:
+@pytest.fixture(params=[*(("sqlite", name) for name in CANCELS), *(("postgres", name) for name in ("fal", "openai"))])
+async def each(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Through]:
+    """Every provider that can cancel; nothing is polled but because of a cancel.
+
+    On PostgreSQL one whose answer says that it is cancelled and one whose does not: the others are in the matrix.
+    """
+    database, name = request.param
+    url = request.getfixturevalue("sqlite_stage_url" if database == "sqlite" else "stage_postgres_url")
+    async with through(url, tmp_path, name, webhook={"poll_seconds": [3600]}) as opened:
         yield opened
 
 

@@ -156,8 +156,8 @@ async def _played(url: str, count: int, plan: Plan = DEFAULT_PLAN) -> tuple[Coun
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(JOBS, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("silence")
-async def test_all_results_are_fetched_before_they_are_dropped(fast_stage_url: str, count: int) -> None:
-    ended, answers = await _played(fast_stage_url, count)
+async def test_all_results_are_fetched_before_they_are_dropped(sqlite_stage_url: str, count: int) -> None:
+    ended, answers = await _played(sqlite_stage_url, count)
     assert ended == {"completed": count}
     assert answers[429] < count / 10, "the pace stays just below the limit"
     assert answers[599] < 300, "a dead provider is asked now and then, not by every job"
@@ -191,14 +191,14 @@ class NoRamp(OriginGate):
 
 
 @pytest.mark.usefixtures("silence")
-async def test_first_in_first_out_loses_some(fast_stage_url: str) -> None:
-    ended, _ = await _played(fast_stage_url, FEW, replace(DEFAULT_PLAN, fetch_hands=first_in_first_out))
+async def test_first_in_first_out_loses_some(sqlite_stage_url: str) -> None:
+    ended, _ = await _played(sqlite_stage_url, FEW, replace(DEFAULT_PLAN, fetch_hands=first_in_first_out))
     assert ended["expired"] > 20
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("silence")
-async def test_without_the_ramp_some_are_lost(fast_stage_url: str) -> None:
-    ended, answers = await _played(fast_stage_url, FEW, replace(DEFAULT_PLAN, gate=NoRamp))
+async def test_without_the_ramp_some_are_lost(sqlite_stage_url: str) -> None:
+    ended, answers = await _played(sqlite_stage_url, FEW, replace(DEFAULT_PLAN, gate=NoRamp))
     assert ended["expired"] > 20
     assert answers[429] > FEW

@@ -15,7 +15,7 @@ from tests.support.providers.customer import Customer, customer_of
 from tests.support.providers.ways import KEY, WAYS, listen, start
 from tests.support.trip import INLINE, named, profiles_with_keys_of, truth_of, webhook_body
 
-PATIENCE: Final = 20  # seconds that a job may take; the clock runs ten times as fast
+PATIENCE: Final = 60  # seconds that a job may take; the clock runs ten times as fast
 NOTIFYING: Final = sorted(name for name, way in WAYS.items() if way.notified)
 
 

@@ -48,16 +48,16 @@ def _p99(waited: list[float]) -> float:
 
 
 @pytest.mark.usefixtures("silence")
-async def test_a_black_hole_and_one_that_takes_29_seconds_among_20_slow_nobody_down(fast_stage_url: str) -> None:
-    waited = await _play(fast_stage_url, healthy=18, black_holes=1, slow=1)
+async def test_a_black_hole_and_one_that_takes_29_seconds_among_20_slow_nobody_down(sqlite_stage_url: str) -> None:
+    waited = await _play(sqlite_stage_url, healthy=18, black_holes=1, slow=1)
     assert _p99(waited) <= 0.010
     assert waited[-1] <= 0.250
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("silence")
-async def test_even_where_half_of_a_hundred_are_black_holes(fast_stage_url: str) -> None:
-    waited = await _play(fast_stage_url, healthy=50, black_holes=50, slow=0)
+async def test_even_where_half_of_a_hundred_are_black_holes(sqlite_stage_url: str) -> None:
+    waited = await _play(sqlite_stage_url, healthy=50, black_holes=50, slow=0)
     assert _p99(waited) <= 0.030
     assert waited[-1] <= 0.250
 

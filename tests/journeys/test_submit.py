@@ -108,7 +108,15 @@ async def test_a_callback_without_any_id_finds_its_job(called: Through) -> None:
     assert (await called.the_job())["id"] == job["id"]
 
 
-async def test_a_callback_whose_path_was_tampered_with_finds_none(called: Through) -> None:
+@pytest.mark.parametrize("provider", CALLED_PER_JOB)
+async def test_a_callback_whose_path_was_tampered_with_finds_none(
+    provider: str, sqlite_stage_url: str, tmp_path: Path
+) -> None:
+    async with through(sqlite_stage_url, tmp_path, provider) as called:
+        await _tamper(called)
+
+
+async def _tamper(called: Through) -> None:
     called.stand_in.knobs = Knobs(calls_back=False, work_seconds=None)
     told = await called.submit()
     (asked,) = called.stand_in.jobs.values()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.store.database import Database, open_database
+from tests.support.memory import directory_in_memory
 from tests.support.postgres import ExistingPostgres, in_thread
 from tests.support.store import empty_postgres, migrate_in_thread, postgres_copy, sqlite_copy
 
@@ -22,9 +23,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """A migrated SQLite database."""
-    return sqlite_copy(sqlite_template, tmp_path)
+def sqlite_url(sqlite_template: Path) -> Iterator[str]:
+    """A migrated SQLite database, in memory where there is such a place."""
+    with directory_in_memory() as directory:
+        yield sqlite_copy(sqlite_template, directory)
 
 
 @pytest.fixture(scope="session")

@@ -281,4 +281,4 @@ class SilentLog:
     def info(self, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))
 
-    exception = info
+    exception = error = info

@@ -33,7 +33,7 @@ ADMIN_KEY: Final = "journey-admin-key-of-more-than-32-characters"
 SECRET_KEY: Final = "journey-secret-key-of-more-than-32-characters"
 PASSWORD: Final = "open sesame"
 LOOPBACK: Final = "127.0.0.0/8"
-PATIENCE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 60.0  # only what fails takes so long
 LOOK_AGAIN_SECONDS: Final = 0.02
 
 

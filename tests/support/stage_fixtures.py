@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
 
+from tests.support.memory import directory_in_memory
 from tests.support.postgres import ExistingPostgres, in_thread
 from tests.support.stage import DEFAULT_PLAN, Plan, Stage
 from tests.support.store import empty_postgres, migrate_in_thread, postgres_copy, sqlite_copy
 
-MEMORY = Path("/dev/shm")
 Opening = Callable[[Plan], Awaitable[Stage]]
 
 
@@ -36,16 +35,10 @@ def stage_postgres(postgres_server: ExistingPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_stage_url(stage_template: Path, tmp_path: Path) -> str:
-    """A migrated SQLite database."""
-    return sqlite_copy(stage_template, tmp_path)
-
-
-@pytest.fixture
-def fast_stage_url(stage_template: Path, tmp_path: Path) -> Iterator[str]:
-    """A migrated SQLite database in memory, where there is such a place: for simulations with many commits."""
-    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else tmp_path) as directory:
-        yield sqlite_copy(stage_template, Path(directory))
+def sqlite_stage_url(stage_template: Path) -> Iterator[str]:
+    """A migrated SQLite database, in memory where there is such a place."""
+    with directory_in_memory() as directory:
+        yield sqlite_copy(stage_template, directory)
 
 
 @pytest.fixture

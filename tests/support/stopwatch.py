@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 LOOK_AGAIN_SECONDS = 0.01
 
@@ -37,7 +38,7 @@ def waited_for_processor(pid: int) -> float:
     return nanoseconds / 1e9
 
 
-def own_seconds_to_end(process: subprocess.Popen[str], patience: float) -> float:
+def own_seconds_to_end(process: subprocess.Popen[Any], patience: float) -> float:
     """How long a process takes to end from now on, without its waits for the processor. Raises TimeoutExpired."""
     began, before = time.monotonic(), waited_for_processor(process.pid)
     waited = before

@@ -1,7 +1,6 @@
 """Stages for this room."""
 
 from tests.support.stage_fixtures import (  # noqa: F401
-    fast_stage_url,
     open_stage,
     silence,
     sqlite_stage,
