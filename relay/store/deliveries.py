@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus
-from relay.store.rows import Connection, Page, Row, Window, has_status, one
-from relay.store.rows import page as page_of
+from relay.store.rows import Connection, Page, Row, Window, in_states, newest_of, one, page_of_states
 from relay.store.schema import deliveries, results
+
+USUAL: Final = (DeliveryStatus.DELIVERED, DeliveryStatus.PENDING)  # what `ix_deliveries_odd` leaves out
 
 
 def get(conn: Connection, id: str) -> Delivery | None:
@@ -30,16 +31,28 @@ def page(
     window: Window | None = None,
 ) -> Page[Delivery]:
     """Newest first; `status` names the states that are wanted, none meaning all."""
-    where = has_status(deliveries.c.status, status, DeliveryStatus.DELIVERED)
+    window = window or Window()
+    where: list[ColumnElement[bool]] = []
+    narrow = result_id is not None or job_id is not None or replay_id is not None
+    if replay_id is not None:
+        status = status or tuple(DeliveryStatus)  # its index is in order for each state
+    states = in_states(deliveries.c.status, status, () if narrow else USUAL)
     if subscription_id is not None:
         where.append(deliveries.c.subscription_id == subscription_id)
     if result_id is not None:
         where.append(deliveries.c.result_id == result_id)
     if job_id is not None:
-        where.append(deliveries.c.result_id.in_(select(results.c.id).where(results.c.job_id == job_id)))
+        mine = select(results.c.id).where(results.c.job_id == job_id)
+        where.append(deliveries.c.result_id.in_(list(conn.execute(mine).scalars())))
     if replay_id is not None:
         where += [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != ""]
-    return page_of(conn, deliveries, DELIVERY, window or Window(), where, read)
+    if DeliveryStatus.PENDING in status and not narrow:
+        due = select(deliveries.c.id).where(deliveries.c.due_at.is_not(None))  # all of them are
+        if subscription_id is not None:
+            due = due.where(deliveries.c.subscription_id == subscription_id)
+        place = list(dict.fromkeys(status)).index(DeliveryStatus.PENDING)
+        states[place].append(deliveries.c.id.in_(newest_of(due, DELIVERY, window, {})))
+    return page_of_states(conn, deliveries, DELIVERY, window, where, states, read)
 
 
 def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> Delivery | None:

@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 
 from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
-from relay.store.rows import Connection, Page, Row, Window, dump, load, one
-from relay.store.rows import page as page_of
+from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
 from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
 
 
@@ -34,13 +33,12 @@ def page(
 ) -> Page[Result]:
     """Newest first; `status` names the states that are wanted, none meaning all."""
     where: list[ColumnElement[bool]] = []
-    if status:
-        where.append(results.c.status.in_([state.value for state in status]))
     if webhook_id is not None:
         where.append(results.c.webhook_id == webhook_id)
     if job_id is not None:
         where.append(results.c.job_id == job_id)
-    return page_of(conn, results, RESULT, window or Window(), where, read)
+    states = in_states(results.c.status, status, [JobStatus.COMPLETED])
+    return page_of_states(conn, results, RESULT, window or Window(), where, states, read)
 
 
 def payload(conn: Connection, payload_id: str) -> bytes:

@@ -22,6 +22,7 @@ class Scale:
     memory_rate: float = 250.0
     fairness_results: int = 60
     fairness_rate: float = 15.0
+    list_results: int = 50_000
     polling_jobs: int = 1_000
     polling_seconds: float = 30.0  # between two questions about one job
 
@@ -34,6 +35,7 @@ LONG: Final = Scale(
     latency_results=3_000,
     memory_results=100_000,
     fairness_results=600,
+    list_results=1_000_000,
     polling_jobs=10_000,
     polling_seconds=300.0,
 )

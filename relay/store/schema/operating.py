@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Integer,
     LargeBinary,
@@ -30,6 +31,14 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("response_sealed", LargeBinary),
     instant_column("created_at", nullable=False),
+)
+
+usage = Table(  # payload bytes of the webhooks that have a limit, counted behind the hot path's back
+    "usage",
+    metadata,
+    Column("webhook_id", String(40), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("counted_to", String(40), nullable=False),  # results up to this id are in it
 )
 
 sealing_keys = Table(  # which encryption keys rows were sealed with; a missing one stops the start
