@@ -25,6 +25,20 @@ def new_id(prefix: str, now: Instant) -> str:
     return f"{prefix}_{uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex}"
 
 
+def replayed_id(prefix: str, now: Instant) -> str:
+    """An id like `new_id`'s that says of itself, by the UUID's version 8, that its row came of a replay.
+
+    So whoever holds nothing but keys knows what has to stand behind live traffic.
+    """
+    made = uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex
+    return f"{prefix}_{made[:12]}8{made[13:]}"
+
+
+def is_replayed(row_id: str) -> bool:
+    """Whether `replayed_id` made this id."""
+    return row_id[-20:-19] == "8"
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` has the form of an id with this prefix."""
     head, _, tail = text.partition("_")
@@ -307,8 +321,13 @@ class Replay:
     created_at: Instant
     cursor: str | None  # the last result planned
     upper_id: str  # results stored after the replay began are not part of it
-    total: int
+    total: int  # deliveries planned so far
     planned: bool
+    expected: int | None = None  # deliveries that will come of it; None = not counted yet
+    delivered: int = 0
+    failed: int = 0
+    next_due_at: Instant | None = None  # where its rate has got to
+    finished_at: Instant | None = None
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from relay.clock import Clock
-from relay.model import Job, SubscriptionStatus, WebhookStatus
+from relay.model import Job, SubscriptionStatus, WebhookStatus, is_replayed
 from relay.pipeline.fanout import DeliveryWork
 from relay.store import deliveries, jobs, schema
 from relay.store.configuration import ConfigurationCache
@@ -56,7 +56,7 @@ FETCH: Final[Stage[Job]] = Stage(
 )
 DELIVER: Final[Stage[DeliveryWork]] = Stage(
     "deliver",
-    QueueTable(schema.deliveries, lane="subscription_id", order="due_at"),
+    QueueTable(schema.deliveries, lane="subscription_id", order="due_at", late=is_replayed),
     round_robin,
     lambda row: (row.subscription_id, DeliveryWork(deliveries.read(row))),
 )

@@ -51,7 +51,6 @@ from relay.workers.supervisor import Duty, Supervisor
 log = structlog.get_logger(__name__)
 
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
-REPLAY_SECONDS: Final = 1.0
 CAPTURE_SECONDS: Final = 2.0
 DISK_SECONDS: Final = 2.0
 
@@ -220,7 +219,7 @@ class Relay:
                 if self.database.is_sqlite:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
-        self.supervisor.watch_duty(Duty("replays", self.replayer.run_once, REPLAY_SECONDS))
+        self.supervisor.watch("replays", self.replayer.run)
         for duty in housekeeping.duties(self.database, self.clock, retention_days=self.settings.retention_days):
             self.supervisor.watch_duty(duty)
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 
 from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
+from relay.store import deliveries as delivery_rows
 from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
 from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
 
@@ -88,7 +89,7 @@ def _erase_notifications(conn: Connection, job_id: str) -> None:
 
 
 def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
-    waiting = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    mine = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
     ended = {
         "status": DeliveryStatus.CANCELLED.value,
         "settled_at": now,
@@ -98,7 +99,7 @@ def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
         "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
         "last_error": "payload_erased",
     }
-    conn.execute(update(deliveries).where(*waiting).values(ended))
+    delivery_rows.end(conn, select(deliveries.c.id, deliveries.c.replay_id).where(*mine), ended)
 
 
 def drop_payloads(conn: Connection, payload_ids: Sequence[str]) -> None:

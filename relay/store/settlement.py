@@ -18,6 +18,7 @@ from relay.frozen import frozen
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
+from relay.store import replays
 from relay.store import results as result_rows
 from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
 from relay.store.configuration import bump, held_version
@@ -252,7 +253,9 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             unsettled.discard(item.delivery_id)
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
-        _SETTLE_DELIVERY.run(connection, [_delivery_values(item) for item in done])
+        held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
+        values = [_delivery_values(item, ours[item.delivery_id].replay_id in held_off) for item in done]
+        _SETTLE_DELIVERY.run(connection, values)
         made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
         insert_many(connection, attempts, attempt_rows.COLUMNS, made)
         for subscription_id in dict.fromkeys(item.disable_subscription for item in done):
@@ -287,7 +290,10 @@ def _with_fresh_budget(item: DeliverySettlement, row: Row[Any]) -> DeliverySettl
     return replace(item, status=DeliveryStatus.PENDING, due_at=item.now)
 
 
-def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
+def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, Any]:
+    due_at = item.due_at
+    if is_held_off and due_at is not None:
+        due_at = Instant(due_at + replays.HELD_MILLISECONDS)
     return {
         "delivery": item.delivery_id,
         "mine": item.claims,
@@ -295,7 +301,7 @@ def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
         "made": 0 if item.attempt is None else 1,
         "at": item.now if item.status is not DeliveryStatus.PENDING else None,
         "answer": None if item.attempt is None else item.attempt.http_status,
-        "due": item.due_at,
+        "due": due_at,
         "error": item.last_error,
     }
 

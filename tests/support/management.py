@@ -151,6 +151,7 @@ class Management:
     client: httpx2.AsyncClient
     floor: Floor
     bell: Bell
+    replayer: Replayer
 
     @property
     def database(self) -> Database:
@@ -198,6 +199,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
     profiles = load_profiles(None)
     floor = _floor(clock, configuration, database, vault, profiles)
     outside, bell = Outside(database, clock), Bell()
+    replayer = Replayer(floor, Hands(), bell=bell)
     services = Services(
         database=database,
         configuration=configuration,
@@ -212,7 +214,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         tracker=_tracker(floor),
         submitter=_submitter(floor),
         receiver=Receiving(outside),
-        replayer=Replayer(floor, Hands(), bell=bell),
+        replayer=replayer,
         puller=Puller(floor, _deliverer(floor), bell),
         tester=Tester(outside),
         door=outside,
@@ -221,7 +223,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         stopping=asyncio.Event(),
     )
     app = build_management_app(services)
-    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor, bell)
+    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor, bell, replayer)
 
 
 def _deliverer(floor: Floor) -> Deliverer:

@@ -45,6 +45,7 @@ def _lists() -> None:
 def _replays() -> None:
     op.add_column("replays", sa.Column("delivered", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("replays", sa.Column("failed", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("replays", sa.Column("expected", sa.Integer(), nullable=True))
     op.add_column("replays", sa.Column("next_due_at", sa.BigInteger(), nullable=True))
     op.add_column("replays", sa.Column("finished_at", sa.BigInteger(), nullable=True))
     for column, states in (("delivered", "'delivered'"), ("failed", "'exhausted', 'cancelled'")):
