@@ -171,6 +171,8 @@ class Webhook:
     created_at: Instant
     updated_at: Instant
     deleted_at: Instant | None = None
+    retention_days: float | None = None  # how long this relay keeps its results; None = as the setting says
+    retention_bytes: int | None = None  # of payloads, the oldest of which go first
 
 
 @frozen(kw_only=True)
@@ -305,6 +307,9 @@ class Attempt:
     http_status: int | None
     error_code: str | None
     response_excerpt: str | None
+    dns_ms: int | None = None  # of a connection that was opened for it; None where one was there already
+    connect_ms: int | None = None  # TCP and TLS, of the same
+    first_byte_ms: int | None = None  # from its start to the head of the answer
 
 
 @frozen(kw_only=True)

@@ -150,7 +150,7 @@ class Relay:
         settings, floor = self.settings, self.floor
         self.watch = Watch()
         self.gate = OriginGate(self.clock, self._origin_of)
-        deliverer = Deliverer(
+        deliverer = self.deliverer = Deliverer(
             floor,
             self.deliveries_door,
             edge.payload_urls(settings.public_url, self.links, self.clock),
@@ -220,7 +220,13 @@ class Relay:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
         self.supervisor.watch("replays", self.replayer.run)
-        for duty in housekeeping.duties(self.database, self.clock, retention_days=self.settings.retention_days):
+        for duty in housekeeping.duties(
+            self.database,
+            self.configuration,
+            self.clock,
+            retention_days=self.settings.retention_days,
+            deletes=self.settings.retention == "on",
+        ):
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
@@ -278,6 +284,8 @@ class Relay:
             self.delivering.hint()
 
     def _configuration_changed(self) -> None:
+        if hasattr(self, "deliverer"):
+            self.deliverer.forget_bodies()  # a payload may have been erased
         self.jobs_due()
         self.deliveries_due()
 

@@ -119,6 +119,9 @@ def attempt_of(job: Job, asked: Asked) -> Attempt:
         http_status=asked.http_status,
         error_code=asked.reading.error_code,
         response_excerpt=asked.excerpt,
+        dns_ms=None if asked.timing is None else asked.timing.dns_ms,
+        connect_ms=None if asked.timing is None else asked.timing.connect_ms,
+        first_byte_ms=None if asked.timing is None else asked.timing.first_byte_ms,
     )
 
 

@@ -133,6 +133,9 @@ class Deliverer:
             http_status=reply.status,
             error_code=reply.error_code,
             response_excerpt=without_values(reply.excerpt, subscription.headers),
+            dns_ms=None if reply.timing is None else reply.timing.dns_ms,
+            connect_ms=None if reply.timing is None else reply.timing.connect_ms,
+            first_byte_ms=None if reply.timing is None else reply.timing.first_byte_ms,
         )
         settlement = DeliverySettlement(
             delivery_id=delivery.id,
@@ -231,6 +234,10 @@ class Deliverer:
     def keep(self, result: Result, body: bytes) -> None:
         """Remember an envelope: its deliveries are about to be made."""
         self._bodies.keep(result, body)
+
+    def forget_bodies(self) -> None:
+        """Drop every envelope that is remembered; what is to be sent yet is made anew."""
+        self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
 
     def envelope(self, result: Result, payload: bytes | None) -> bytes:
         """The body for subscriptions of format `envelope`. `payload` may be left out where it is too large."""

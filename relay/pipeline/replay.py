@@ -37,7 +37,10 @@ SAMPLES: Final = 5
 TIMES: Final = ("created_after", "created_before")
 AHEAD: Final = 48  # due deliveries of one subscription above which nothing more is planned for it; a lane reads 64
 AHEAD_SECONDS: Final = 2.0  # the same where a rate is set
-BUSY_SECONDS: Final = 0.02  # between two looks while a replay waits for its subscribers
+BUSY_SECONDS: Final = 0.02  # between two pages
+LATE_SECONDS: Final = 0.005  # a sleep that takes so much longer: this process has more to do than it can
+FALL, RISE = 0.6, 1.0  # of what is planned ahead, for a sleep that took too long and for one that did not
+LEAST_AHEAD: Final = 2.0
 IDLE_SECONDS: Final = 1.0
 
 
@@ -78,6 +81,7 @@ class Replayer:
         self._on_started = on_started
         self._counts: dict[str, AsyncIterator[int]] = {}
         self._tidied: set[tuple[str, ReplayStatus]] = set()
+        self._ahead = float(AHEAD)
 
     async def dry_run(self, request: ReplayRequest) -> DryRun:
         """Count what `start` would deliver now. Changes nothing."""
@@ -205,9 +209,20 @@ class Replayer:
 
     async def run(self) -> None:
         """Until cancelled."""
+        clock = self._floor.clock
         while True:
-            if not await self.run_once():
-                await self._floor.clock.sleep(BUSY_SECONDS if self._counts else IDLE_SECONDS)
+            await self.run_once()
+            if not self._counts:
+                await clock.sleep(IDLE_SECONDS)
+                continue
+            began = clock.monotonic()
+            await clock.sleep(BUSY_SECONDS)
+            self._adapt(clock.monotonic() - began - BUSY_SECONDS)
+
+    def _adapt(self, late_seconds: float) -> None:
+        """Live traffic goes first: while the event loop is late a replay asks for less and less of it."""
+        late = late_seconds > LATE_SECONDS
+        self._ahead = max(LEAST_AHEAD, self._ahead * FALL) if late else min(float(AHEAD), self._ahead + RISE)
 
     async def run_once(self) -> int:
         """Plan a page of each replay whose subscribers have room for it, close those that are done; how many pages."""
@@ -269,16 +284,18 @@ class Replayer:
         if not active:
             return min(most, replaying.PAGE)
 
+        ahead = round(self._ahead)
+
         def hungriest(connection: Connection) -> int:
-            least = AHEAD
-            for count in replaying.due_counts(connection, active, now, AHEAD):
+            least = ahead
+            for count in replaying.due_counts(connection, active, now, ahead):
                 least = min(least, count)
-                if least <= AHEAD // 2:
+                if least <= ahead // 2:
                     break
-            return AHEAD - least
+            return ahead - least
 
         room = await self._floor.database.read(hungriest)
-        return min(most, room) if room >= AHEAD // 2 else 0
+        return min(most, room) if room >= ahead // 2 else 0
 
 
 def _to_json(filter: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 
 from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
+from relay.store import configuration, idempotency, usage
 from relay.store import deliveries as delivery_rows
 from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
 from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
@@ -62,14 +63,15 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
     """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it),
-    excerpts and captures of the provider's messages, and the deliveries still to be made. The row stays, without a
-    payload.
-    False when there is no such result.
+    excerpts and captures of the provider's messages, kept answers to a submit, and the deliveries still to be made.
+    The row stays, without a payload. False when there is no such result.
     """
     found = get(conn, id)
     if found is None:
         return False
     _erase_notifications(conn, found.job_id)
+    idempotency.erase(conn, found.job_id)
+    usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
     if found.payload_id is not None:
         drop_payloads(conn, [found.payload_id])
     conn.execute(update(attempts).where(attempts.c.owner_id == found.job_id).values(response_excerpt=None))
@@ -77,6 +79,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
     conn.execute(update(results).where(results.c.id == id).values(emptied))
     _cancel_deliveries(conn, id, now)
+    configuration.bump(conn)  # every process then drops the envelopes that it has in memory
     return True
 
 

@@ -24,7 +24,6 @@ from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
 from relay.store.configuration import bump, held_version
 from relay.store.queue import held
 from relay.store.schema import (
-    attempts,
     deliveries,
     job_keys,
     jobs,
@@ -90,12 +89,7 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     done = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Settled.DONE]
     _write_ended(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Ended)], ours)
     _write_postponed(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Postponed)], ours)
-    insert_many(
-        connection,
-        attempts,
-        attempt_rows.COLUMNS,
-        [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None],
-    )
+    attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
     _learn(connection, [(*key, item.job_id) for item in done for key in item.learnt_keys])
     return outcomes
 
@@ -256,8 +250,7 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
         held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
         values = [_delivery_values(item, ours[item.delivery_id].replay_id in held_off) for item in done]
         _SETTLE_DELIVERY.run(connection, values)
-        made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
-        insert_many(connection, attempts, attempt_rows.COLUMNS, made)
+        attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for subscription_id in dict.fromkeys(item.disable_subscription for item in done):
             if subscription_id is not None:
                 _disable(connection, subscription_id, done[0].now)

@@ -23,6 +23,7 @@ class Scale:
     fairness_results: int = 60
     fairness_rate: float = 15.0
     list_results: int = 50_000
+    replay_results: int = 10_000
     polling_jobs: int = 1_000
     polling_seconds: float = 30.0  # between two questions about one job
 
@@ -36,6 +37,7 @@ LONG: Final = Scale(
     memory_results=100_000,
     fairness_results=600,
     list_results=1_000_000,
+    replay_results=100_000,
     polling_jobs=10_000,
     polling_seconds=300.0,
 )

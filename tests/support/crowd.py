@@ -110,19 +110,18 @@ def _parts(total: int, now: Instant, *, postgres: bool) -> dict[str, str]:
 
 def statements(total: int, now: Instant, *, postgres: bool) -> list[str]:
     """What fills a migrated, empty database with `total` results and what belongs to them."""
-    numbers = (
-        f"n AS (SELECT i::bigint AS i FROM generate_series(1, {total}) AS i)"
-        if postgres
-        else f"RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {total})"
-    )
-    made = []
-    for statement in _STATEMENTS:
-        head, _, select = statement.format(**_parts(total, now, postgres=postgres)).partition("SELECT")
-        if postgres:
-            made.append(f"{head} WITH {numbers} SELECT{select}")
-        else:
-            made.append(f"WITH {numbers} {head} SELECT{select}")
-    return made
+    parts = _parts(total, now, postgres=postgres)
+    return [_with_numbers(statement.format(**parts), total, postgres=postgres) for statement in _STATEMENTS]
+
+
+def _with_numbers(statement: str, total: int, *, postgres: bool) -> str:
+    """The statement with its `n`, the numbers from 1 to `total`."""
+    head, _, select = statement.partition("SELECT")
+    if postgres:
+        numbers = f"n AS (SELECT i::bigint AS i FROM generate_series(1, {total}) AS i)"
+        return f"{head} WITH {numbers} SELECT{select}"
+    numbers = f"RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {total})"
+    return f"WITH {numbers} {head} SELECT{select}"
 
 
 def fill_sqlite(path: str, total: int, now: Instant) -> None:
@@ -157,3 +156,40 @@ async def fill(url: str, total: int, now: Instant) -> None:
         fill_sqlite(parsed.path, total, now)
     else:
         await fill_postgres(url, total, now)
+
+
+_STORED: Final = (
+    """
+INSERT INTO jobs (id, webhook_id, status, metadata, deadline, give_up_at, created_at, notified_at, completed_at,
+                  result_id, tracked, attempts, step, claims)
+SELECT {job}, '{owner}', 'completed', '{{}}', {t}, {t}, {t}, {t}, {t}, {result}, {no}, 1, 0, 2 FROM n
+""",
+    """
+INSERT INTO results (id, job_id, webhook_id, status, partial, metadata, content_type, size_bytes, payload_id,
+                     fetched_at)
+SELECT {result}, {job}, '{owner}', 'completed', {no}, '{{}}', 'application/json', 2, {result}, {t} FROM n
+""",
+    "INSERT INTO payload_chunks (payload_id, seq, data) SELECT {result}, 0, {body} FROM n",
+)
+
+
+async def store_results(url: str, total: int, now: Instant, owner: str = "wh_" + "0" * 32) -> None:
+    """`total` completed results with payloads that nobody has had yet, in a migrated database."""
+    parsed = DatabaseUrl.parse(url)
+    postgres = not parsed.is_sqlite
+    parts = {**_parts(total, now, postgres=postgres), "owner": owner}
+    made = [_with_numbers(statement.format(**parts), total, postgres=postgres) for statement in _STORED]
+    if postgres:
+        connection = await asyncpg.connect(url)
+        try:
+            for statement in made:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+        return
+    with closing(sqlite3.connect(parsed.path, isolation_level=None)) as file:
+        file.execute("PRAGMA synchronous=OFF")
+        file.execute("BEGIN")
+        for statement in made:
+            file.execute(statement)
+        file.execute("COMMIT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -12,7 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
-from relay.store.schema.columns import instant_column, metadata
+from relay.store.schema.columns import instant_column, metadata, only
 
 nodes = Table(  # who is alive; caps and rates are divided over them
     "nodes",
@@ -31,6 +32,8 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("response_sealed", LargeBinary),
     instant_column("created_at", nullable=False),
+    Column("job_id", String(40)),  # of a submit: what is erased of the job is erased here too
+    Index("ix_idempotency_keys_job", "job_id", **only("job_id IS NOT NULL")),
 )
 
 usage = Table(  # payload bytes of the webhooks that have a limit, counted behind the hot path's back

@@ -175,6 +175,8 @@ def _plain(given: NewWebhook | WebhookChange, names: frozenset[str]) -> dict[str
     """The fields that are stored as they came, of those named."""
     fields = {
         "retention_seconds": given.retention_seconds,
+        "retention_days": given.retention_days,
+        "retention_bytes": given.retention_bytes,
         "poll_seconds": None if given.poll_seconds is None else tuple(given.poll_seconds),
         "fetch_max_in_flight": given.fetch_max_in_flight,
         "fetch_rate_per_second": given.fetch_rate_per_second,

@@ -56,6 +56,8 @@ def _replays() -> None:
 def _retention() -> None:
     op.add_column("webhooks", sa.Column("retention_days", sa.Float(), nullable=True))
     op.add_column("webhooks", sa.Column("retention_bytes", sa.BigInteger(), nullable=True))
+    op.add_column("idempotency_keys", sa.Column("job_id", sa.String(40), nullable=True))
+    op.create_index("ix_idempotency_keys_job", "idempotency_keys", ["job_id"], **_where("job_id IS NOT NULL"))
     op.create_table(
         "usage",
         sa.Column("webhook_id", sa.String(40), nullable=False),
