@@ -26,10 +26,7 @@ def new_id(prefix: str, now: Instant) -> str:
 
 
 def replayed_id(prefix: str, now: Instant) -> str:
-    """An id like `new_id`'s that says of itself, by the UUID's version 8, that its row came of a replay.
-
-    So whoever holds nothing but keys knows what has to stand behind live traffic.
-    """
+    """An id like `new_id`'s that says by the UUID's version, 8, that its row came of a replay: keys alone tell."""
     made = uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex
     return f"{prefix}_{made[:12]}8{made[13:]}"
 

@@ -25,18 +25,25 @@ class Housekeeper:
     """Deletes what is too old or too much, webhook by webhook, and rests between the batches."""
 
     def __init__(
-        self, database: Database, configuration: ConfigurationCache, clock: Clock, *, retention_days: float
+        self,
+        database: Database,
+        configuration: ConfigurationCache,
+        clock: Clock,
+        *,
+        retention_days: float,
+        override: bool = False,
     ) -> None:
         self._database = database
         self._configuration = configuration
         self._clock = clock
         self._retention_days = retention_days
+        self._override = override  # whatever the webhooks say
 
     async def drop_old(self) -> int:
         """A batch of each kind of row of each webhook that has any that are too old; how many rows."""
         now = self._clock.now()
         limits = {
-            webhook.id: after(now, -(webhook.retention_days or self._retention_days) * DAY_SECONDS)
+            webhook.id: after(now, -self._days(webhook.retention_days) * DAY_SECONDS)
             for webhook in self._configuration.current.webhooks.values()
         }
         count = 0
@@ -44,6 +51,9 @@ class Housekeeper:
             drop, before = retention.DROP[kind], limits[webhook_id]
             count += await self._write(partial(_drop, drop=drop, webhook_id=webhook_id, before=before))
         return count
+
+    def _days(self, own: float | None) -> float:
+        return self._retention_days if own is None or self._override else own
 
     async def drop_excess(self) -> int:
         """Count what has come in at the webhooks that have a limit, and delete a batch where it is over; how many."""
