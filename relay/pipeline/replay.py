@@ -217,9 +217,9 @@ class Replayer:
                 continue
             began = clock.monotonic()
             await clock.sleep(BUSY_SECONDS)
-            self._adapt(clock.monotonic() - began - BUSY_SECONDS)
+            self.adapt(clock.monotonic() - began - BUSY_SECONDS)
 
-    def _adapt(self, late_seconds: float) -> None:
+    def adapt(self, late_seconds: float) -> None:
         """Live traffic goes first: while the event loop is late a replay asks for less and less of it."""
         late = late_seconds > LATE_SECONDS
         self._ahead = max(LEAST_AHEAD, self._ahead * FALL) if late else min(float(AHEAD), self._ahead + RISE)

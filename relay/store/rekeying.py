@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, select, true, update
 
 from relay.clock import Instant, after
 from relay.frozen import frozen
+from relay.model import NotificationStatus
 from relay.store.nodes import ALIVE_SECONDS
+from relay.store.rows import in_state
 from relay.store.schema import idempotency_keys, nodes, notifications, sealing_keys, subscriptions, webhooks
 
 BATCH: Final = 200
@@ -28,8 +30,11 @@ class Place:
 
     @property
     def where(self) -> ColumnElement[bool]:
-        """Which rows have it sealed."""
-        return self.table.c.body_sealed if self.column == "body" else true()
+        """Which rows may have it sealed: of notifications the rejected ones, which an index finds."""
+        if self.table is not notifications:
+            return true()
+        rejected = and_(*in_state(notifications.c.status, NotificationStatus.REJECTED, [NotificationStatus.ACCEPTED]))
+        return and_(rejected, notifications.c.body_sealed) if self.column == "body" else rejected
 
 
 PLACES: Final = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.model import Secret
+from relay.model import NotificationStatus, Secret
 from relay.signing.vault import Vault
 from relay.store import sealing, subscriptions, webhooks
 from relay.store.database import Database, open_database
@@ -43,7 +43,7 @@ async def _register(url: str) -> None:
     def write(connection: Connection) -> None:
         webhooks.insert(connection, a_webhook(), vault.seal)
         subscriptions.insert(connection, a_subscription(headers={"x-team": "a"}), vault.seal)
-        seen = notification(a_webhook().id, START)
+        seen = notification(a_webhook().id, START, status=NotificationStatus.REJECTED)
         body = vault.seal("notifications", "body", seen.id, b"rejected")
         put_notification(connection, seen, body, body_sealed=True)
         sealing.use(connection, vault.newest_key_id, START)

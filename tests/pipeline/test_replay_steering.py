@@ -192,3 +192,17 @@ async def test_the_few_among_the_many_are_found_in_looks_that_are_short(
     assert [result_id for result_id, _ in await pairs(stage, replay)] == [made[3].id, made[17].id, made[39].id]
     assert pages == 6
     assert (await stage.replayer.dry_run(request(delivery_status=["exhausted"]))).count == 0, "they are on their way"
+
+
+async def test_a_replay_asks_for_less_while_the_event_loop_is_late(stage: Stage) -> None:
+    await stage.add_subscription()
+    await store(stage, AHEAD)
+    for _ in range(20):
+        stage.replayer.adapt(0.050)
+    replay = await planned(stage, request())
+    assert len(await pairs(stage, replay)) == 2
+    for _ in range(10):
+        stage.replayer.adapt(0.0)
+    while await stage.replayer.run_once():
+        pass
+    assert 10 <= len(await pairs(stage, replay)) <= 12
