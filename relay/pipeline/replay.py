@@ -82,6 +82,7 @@ class Replayer:
         self._counts: dict[str, AsyncIterator[int]] = {}
         self._tidied: set[tuple[str, ReplayStatus]] = set()
         self._ahead = float(AHEAD)
+        self._is_busy = False
 
     async def dry_run(self, request: ReplayRequest) -> DryRun:
         """Count what `start` would deliver now. Changes nothing."""
@@ -212,7 +213,7 @@ class Replayer:
         clock = self._floor.clock
         while True:
             await self.run_once()
-            if not self._counts:
+            if not self._is_busy:
                 await clock.sleep(IDLE_SECONDS)
                 continue
             began = clock.monotonic()
@@ -234,9 +235,11 @@ class Replayer:
                 await self._tidy(replay)
             if replay.status is ReplayStatus.RUNNING and not replay.planned:
                 pages += await self._plan_page(replay)
-            if replay.expected is None:
+            if replay.expected is None and replay.status is not ReplayStatus.CANCELLED:
                 await anext(self._counts[replay.id], 0)
-        if any(replay.planned and replay.status is ReplayStatus.RUNNING for replay in living):
+        running = [replay for replay in living if replay.status is ReplayStatus.RUNNING]
+        self._is_busy = any(not replay.planned or replay.expected is None for replay in running)
+        if any(replay.planned for replay in running) and await self._floor.database.read(replaying.is_over):
             await self._floor.database.write(partial(replaying.finish, now=self._floor.clock.now()))
         return pages
 

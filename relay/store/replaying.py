@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
@@ -165,21 +165,31 @@ def advance(
 
 
 def living(connection: Connection) -> list[Replay]:
-    """Replays that are not over, oldest first."""
-    query = select(replays).where(replays.c.status.in_(replay_rows.LIVING)).order_by(replays.c.id)
+    """Replays that are not over, and cancelled ones of which something may still be pending; oldest first."""
+    left = replays.c.total > replays.c.delivered + replays.c.failed
+    cancelled = and_(replays.c.status == ReplayStatus.CANCELLED.value, left)
+    query = select(replays).where(or_(replays.c.status.in_(replay_rows.LIVING), cancelled)).order_by(replays.c.id)
     return [replay_rows.read(row) for row in connection.execute(query)]
+
+
+def is_over(connection: Connection) -> bool:
+    """Whether there is something for `finish` to do."""
+    return connection.execute(select(replays.c.id).where(*_over()).limit(1)).first() is not None
 
 
 def finish(connection: Connection, now: Instant) -> int:
     """Mark as done what is planned and has nothing pending; how many."""
+    done = {"status": ReplayStatus.DONE.value, "finished_at": now}
+    return connection.execute(update(replays).where(*_over()).values(done)).rowcount
+
+
+def _over() -> list[ColumnElement[bool]]:
     pending = select(deliveries.c.id).where(
         deliveries.c.replay_id == replays.c.id,
         deliveries.c.replay_id != "",
         deliveries.c.status == DeliveryStatus.PENDING.value,
     )
-    over = (replays.c.status == ReplayStatus.RUNNING.value, replays.c.planned, ~pending.exists())
-    done = {"status": ReplayStatus.DONE.value, "finished_at": now}
-    return connection.execute(update(replays).where(*over).values(done)).rowcount
+    return [replays.c.status == ReplayStatus.RUNNING.value, replays.c.planned, ~pending.exists()]
 
 
 def expect(connection: Connection, replay_id: str, count: int) -> None:

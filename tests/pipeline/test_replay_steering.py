@@ -103,7 +103,7 @@ async def test_who_dies_while_turning_it_is_finished_by_another(stage: Stage, th
     other = await stage.another()
     await other.replayer.run_once()
     await other.work_until_idle()
-    assert stage.subscribers.sent == []
+    assert other.subscribers.sent == []
 
 
 async def test_the_counts_follow_whatever_happens_to_its_deliveries(stage: Stage) -> None:
