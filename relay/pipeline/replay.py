@@ -37,10 +37,10 @@ SAMPLES: Final = 5
 TIMES: Final = ("created_after", "created_before")
 AHEAD: Final = 48  # due deliveries of one subscription above which nothing more is planned for it; a lane reads 64
 AHEAD_SECONDS: Final = 2.0  # the same where a rate is set
-BUSY_SECONDS: Final = 0.02  # between two pages
+BUSY_SECONDS: Final = 0.05  # between two pages; longer where the event loop is late
 LATE_SECONDS: Final = 0.005  # a sleep that takes so much longer: this process has more to do than it can
 FALL, RISE = 0.6, 1.0  # of what is planned ahead, for a sleep that took too long and for one that did not
-LEAST_AHEAD: Final = 2.0
+LEAST_AHEAD: Final = 4.0
 IDLE_SECONDS: Final = 1.0
 
 
@@ -216,9 +216,9 @@ class Replayer:
             if not self._is_busy:
                 await clock.sleep(IDLE_SECONDS)
                 continue
-            began = clock.monotonic()
-            await clock.sleep(BUSY_SECONDS)
-            self.adapt(clock.monotonic() - began - BUSY_SECONDS)
+            began, pause = clock.monotonic(), BUSY_SECONDS * (AHEAD / self._ahead) ** 0.5
+            await clock.sleep(pause)
+            self.adapt(clock.monotonic() - began - pause)
 
     def adapt(self, late_seconds: float) -> None:
         """Live traffic goes first: while the event loop is late a replay asks for less and less of it."""

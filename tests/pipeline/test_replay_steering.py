@@ -200,9 +200,9 @@ async def test_a_replay_asks_for_less_while_the_event_loop_is_late(stage: Stage)
     for _ in range(20):
         stage.replayer.adapt(0.050)
     replay = await planned(stage, request())
-    assert len(await pairs(stage, replay)) == 2
+    assert len(await pairs(stage, replay)) == 4
     for _ in range(10):
         stage.replayer.adapt(0.0)
     while await stage.replayer.run_once():
         pass
-    assert 10 <= len(await pairs(stage, replay)) <= 12
+    assert 12 <= len(await pairs(stage, replay)) <= 14
