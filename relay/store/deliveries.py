@@ -49,11 +49,12 @@ def page(
     if replay_id is not None:
         where += [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != ""]
     if DeliveryStatus.PENDING in status and not narrow:
-        due = select(deliveries.c.id).where(deliveries.c.due_at.is_not(None))  # all of them are
-        if subscription_id is not None:
-            due = due.where(deliveries.c.subscription_id == subscription_id)
-        place = list(dict.fromkeys(status)).index(DeliveryStatus.PENDING)
-        states[place].append(deliveries.c.id.in_(newest_of(due, DELIVERY, window, {})))
+        pending = states.pop(list(dict.fromkeys(status)).index(DeliveryStatus.PENDING))
+        for waiting in (deliveries.c.due_at, deliveries.c.pull_at):  # all of them wait by one or the other
+            due = select(deliveries.c.id).where(waiting.is_not(None))
+            if subscription_id is not None:
+                due = due.where(deliveries.c.subscription_id == subscription_id)
+            states.append([*pending, deliveries.c.id.in_(newest_of(due, DELIVERY, window, {}))])
     return page_of_states(conn, deliveries, DELIVERY, window, where, states, read)
 
 

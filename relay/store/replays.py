@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import literal, select, update
 from sqlalchemy import insert as insert_into
+from sqlalchemy import literal, select, update
 
 from relay.clock import Instant
 from relay.model import REPLAY, Delivery, DeliveryStatus, Replay, ReplayStatus
@@ -94,6 +94,13 @@ def count(conn: Connection, changes: Iterable[Change]) -> None:
         if delivered or failed:
             values = {"delivered": replays.c.delivered + delivered, "failed": replays.c.failed + failed}
             conn.execute(update(replays).where(replays.c.id == replay_id).values(values))
+
+
+def count_settled(conn: Connection, delivery_ids: Collection[str], status: DeliveryStatus) -> None:
+    """Count pending deliveries that come to `status` in this transaction, whichever of them are of replays."""
+    column = deliveries.c
+    mine = select(column.replay_id).where(column.id.in_(delivery_ids), column.replay_id != "")
+    count(conn, [(replay_id, None, status) for replay_id in conn.execute(mine).scalars()])
 
 
 def settled(conn: Connection, items: Sequence[tuple[str, DeliveryStatus]]) -> set[str]:
