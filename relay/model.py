@@ -16,7 +16,6 @@ from relay.frozen import frozen
 
 WEBHOOK, NOTIFICATION, JOB, RESULT = "wh", "ntf", "job", "res"
 SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl", "key", "evt"
-
 ID_LENGTH: Final = 32
 
 
