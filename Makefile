@@ -42,6 +42,8 @@ crash: $(STAMP) ## kill Relay under load, take its disk and its database away, a
 	@$(BIN)/python -m tests.crash $(ARGS)
 	@$(BIN)/python -m tests.crash.points
 	@$(BIN)/python -m tests.crash.outage
+	@$(BIN)/python -m tests.crash.replay
+	@$(BIN)/python -m tests.crash.duplicates
 
 powercut: $(STAMP) ## open 1,000 disk images of a power cut and look for every acknowledged notification
 	@$(BIN)/python -m tests.crash.durable

@@ -9,40 +9,13 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-import uuid_utils
-
 from relay.clock import Instant
 from relay.frozen import frozen
 
 WEBHOOK, NOTIFICATION, JOB, RESULT = "wh", "ntf", "job", "res"
 SUBSCRIPTION, DELIVERY, ATTEMPT, REPLAY, KEY, EVENT = "sub", "dlv", "att", "rpl", "key", "evt"
-
 ENVELOPE, RAW, THIN, CLOUDEVENTS = "envelope", "raw", "thin", "cloudevents"  # what a subscription is sent
-
-ID_LENGTH: Final = 32
 PRIVATE_KEY_PREFIX: Final = "whsk_"  # of an Ed25519 signing secret (Standard Webhooks); all others are for HMAC
-
-
-def new_id(prefix: str, now: Instant) -> str:
-    """A sortable id: the prefix and a UUIDv7 of `now` in 32 hexadecimal digits."""
-    return f"{prefix}_{uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex}"
-
-
-def is_id(text: str, prefix: str) -> bool:
-    """Whether `text` has the form of an id with this prefix."""
-    head, _, tail = text.partition("_")
-    return head == prefix and len(tail) == ID_LENGTH and all(c in "0123456789abcdef" for c in tail)
-
-
-def lowest_id(prefix: str, instant: Instant) -> str:
-    """The id that sorts before every id made at `instant` or later, so that a bound in time is a bound in ids."""
-    milliseconds = min(max(instant, 0), (1 << 48) - 1)
-    return f"{prefix}_{milliseconds:012x}".ljust(len(prefix) + 1 + ID_LENGTH, "0")
-
-
-def instant_of(row_id: str) -> Instant:
-    """When the row with this id was made."""
-    return Instant(int(row_id.rpartition("_")[2][:12], 16))
 
 
 class Secret:
@@ -160,6 +133,8 @@ class Webhook:
     created_at: Instant
     updated_at: Instant
     deleted_at: Instant | None = None
+    retention_days: float | None = None  # how long this relay keeps its results; None = as the setting says
+    retention_bytes: int | None = None  # of payloads, the oldest of which go first
 
 
 @frozen(kw_only=True)
@@ -313,6 +288,9 @@ class Attempt:
     http_status: int | None
     error_code: str | None
     response_excerpt: str | None
+    dns_ms: int | None = None  # of a connection that was opened for it; None where one was there already
+    connect_ms: int | None = None  # TCP and TLS, of the same
+    first_byte_ms: int | None = None  # from its start to the head of the answer
 
 
 @frozen(kw_only=True)
@@ -329,8 +307,13 @@ class Replay:
     created_at: Instant
     cursor: str | None  # the last result planned
     upper_id: str  # results stored after the replay began are not part of it
-    total: int
+    total: int  # deliveries planned so far
     planned: bool
+    expected: int | None = None  # deliveries that will come of it; None = not counted yet
+    delivered: int = 0
+    failed: int = 0
+    next_due_at: Instant | None = None  # where its rate has got to
+    finished_at: Instant | None = None
 
 
 @frozen(kw_only=True)

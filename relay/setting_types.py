@@ -107,6 +107,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]  # 0 = any free one
 Bytes = Annotated[int, Field(ge=1024)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Switch = Annotated[Literal["on", "off"], BeforeValidator(_lowered)]
 LogFormat = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lowered)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
 Host = Annotated[str, AfterValidator(_host)]

@@ -100,6 +100,9 @@ class Settings(BaseModel):
     retention_days: types.Days = _setting(
         30, "How long results and notifications are kept; a result with pending deliveries is kept longer.", 30
     )
+    retention: types.Switch = _setting(
+        "on", "`off`: nothing is deleted by age or size, here and in any webhook.", "off"
+    )
     max_notification_bytes: types.Bytes = _setting(
         16 * MIB, "Largest notification body that is taken; above it 413.", 16 * MIB
     )

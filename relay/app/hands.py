@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from relay.clock import Clock
+from relay.ids import is_replayed
 from relay.model import Job, SubscriptionStatus, WebhookStatus
 from relay.pipeline.breaker import Breakers
 from relay.pipeline.fanout import DeliveryWork
@@ -58,7 +59,7 @@ FETCH: Final[Stage[Job]] = Stage(
 )
 DELIVER: Final[Stage[DeliveryWork]] = Stage(
     "deliver",
-    QueueTable(schema.deliveries, lane="subscription_id", order="due_at"),
+    QueueTable(schema.deliveries, lane="subscription_id", order="due_at", late=is_replayed),
     round_robin,
     lambda row: (row.subscription_id, DeliveryWork(deliveries.read(row))),
 )

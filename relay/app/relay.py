@@ -12,7 +12,8 @@ import structlog
 from relay.app import calls, edge, guards
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, SystemClock
-from relay.model import Job, new_id
+from relay.ids import new_id
+from relay.model import Job
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
@@ -53,7 +54,6 @@ from relay.workers.supervisor import Duty, Supervisor
 log = structlog.get_logger(__name__)
 
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
-REPLAY_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 0.5
 EXPIRING_SECONDS: Final = 15.0
 CAPTURE_SECONDS: Final = 2.0
@@ -156,7 +156,7 @@ class Relay:
         self.watch = Watch()
         self.gate = OriginGate(self.clock, self._origin_of)
         self.breakers = Breakers(self.database, self.clock, self.deliveries_due)
-        deliverer = Deliverer(
+        deliverer = self.deliverer = Deliverer(
             floor,
             self.deliveries_door,
             edge.payload_urls(settings, self.links, self.clock),
@@ -230,12 +230,16 @@ class Relay:
                 if self.database.is_sqlite:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
-        near = self.settings.expiring_seconds
-        expiring = ExpiringJobs(self.floor, self.deliveries_due, before_seconds=near)
+        expiring = ExpiringJobs(self.floor, self.deliveries_due, before_seconds=self.settings.expiring_seconds)
         self.supervisor.watch_duty(Duty("expiring", expiring.run_once, EXPIRING_SECONDS))
         self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, PROBE_SECONDS))
-        self.supervisor.watch_duty(Duty("replays", self.replayer.run_once, REPLAY_SECONDS))
-        for duty in housekeeping.duties(self.database, self.clock, retention_days=self.settings.retention_days):
+        self.supervisor.watch("replays", self.replayer.run)
+        for duty in housekeeping.duties(
+            self.database,
+            self.configuration,
+            self.clock,
+            retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
+        ):  # fmt: skip
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
@@ -293,6 +297,8 @@ class Relay:
             self.delivering.hint()
 
     def _configuration_changed(self) -> None:
+        if hasattr(self, "deliverer"):
+            self.deliverer.outgoing.forget_bodies()  # a payload may have been erased
         self.jobs_due()
         self.deliveries_due()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -76,6 +77,53 @@ def check(as_json: bool) -> None:
     if wrong:
         raise Failure(f"{len(wrong)} finding{'s' * (len(wrong) > 1)}", Exit.FAILED)
     note(f"ok: schema {found.current}{', which is newer than this Relay' if found.is_ahead else ''}")
+
+
+@group.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Copy the SQLite database to FILE, while the relay goes on if one runs. On PostgreSQL use pg_dump."""
+    from relay import settings
+    from relay.store.backup import back_up
+
+    loaded = settings.load()
+    if not loaded.is_sqlite:
+        raise click.UsageError("this database is PostgreSQL, which has its own tool: pg_dump --format=custom")
+    size = back_up(loaded.sqlite_path, file)
+    put(f"{file}\t{size}")
+    note(f"done; it is of no use without the keys: keep {loaded.data_dir / 'secret-keys'} or RELAY_SECRET_KEYS as well")
+
+
+@group.command()
+@click.option(
+    "--older-than", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="Instead of any retention."
+)
+def prune(older_than: float | None) -> None:
+    """Delete now what the retention lets go; on SQLite no relay may run. A result that is on its way is kept."""
+    from relay import settings
+    from relay.app import upkeep
+
+    count = _wait(upkeep.prune(settings.load(), older_than))
+    put(str(count))
+    note(f"deleted {count} results, jobs and notifications")
+
+
+@group.command()
+def rekey() -> None:
+    """Encrypt everything with the newest of RELAY_SECRET_KEYS, so that the older ones can be dropped.
+
+    May be interrupted and run again. On SQLite no relay may run.
+    """
+    from relay import settings
+    from relay.app import upkeep
+
+    done = _wait(upkeep.rekey(settings.load()))
+    put(str(done.count))
+    note(f"encrypted {done.count} values anew")
+    if done.running:
+        note(f"{done.running} relays use the database: start all of them with the new key first, then run this again")
+    else:
+        note("the newest key is the only one that is needed now; older callback URLs and links need theirs")
 
 
 def _wait(work: Coroutine[Any, Any, T]) -> T:

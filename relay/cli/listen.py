@@ -66,8 +66,8 @@ def _subscription(
     """The pull subscription to take from: the one that is kept, else a new one."""
     from relay.client.listen import local_secret
     from relay.clock import SystemClock
+    from relay.ids import new_id
     from relay.model import SUBSCRIPTION as PREFIX
-    from relay.model import new_id
 
     found = None if keep is None else _kept(api, keep)
     if found is not None:

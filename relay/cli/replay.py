@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from relay.cli import values
-from relay.cli.noun import action_command, as_json, list_command, show_command
+from relay.cli.exits import Exit, Failure
+from relay.cli.noun import action_command, as_json, list_command
 from relay.cli.nouns import REPLAY, SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_record
-from relay.cli.session import drop_none, find_id, open_api
+from relay.cli.progress import follow
+from relay.cli.session import drop_none, find_id, open_api, segment
 
 
 @click.group(name="replay")
@@ -36,10 +38,20 @@ def group() -> None:
 )
 @click.option("--new-message-id", is_flag=True, help="For subscribers that drop repeats.")
 @click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
+@click.option(
+    "--http-status",
+    multiple=True,
+    type=click.IntRange(100, 599),
+    help="Only where the latest attempt of a delivery got this.",
+)
 @click.option("--dry-run", is_flag=True, help="Only count what would be sent.")
+@click.option("--wait", is_flag=True, help="Show how far it is until it is over.")
+@click.option("--timeout", default="24h", show_default=True, help="With --wait: how long, for example 90s or 2h.")
 @as_json
 def create(
     as_json: bool,
+    wait: bool,
+    timeout: str,
     webhook: str | None,
     subscriptions: tuple[str, ...],
     dry_run: bool,
@@ -48,6 +60,7 @@ def create(
 ) -> None:
     """Deliver stored results again: those named, or those that the options choose."""
     body = {"mode": given.pop("mode"), "rate_per_second": given.pop("rate_per_second")}
+    values.seconds("--timeout", timeout)
     age = given.pop("since")
     if age and given["created_after"]:
         raise click.UsageError("--since and --created-after say the same: give one of them")
@@ -66,6 +79,9 @@ def create(
             REPLAY.path,
             body=drop_none({"filter": chosen, "subscription_ids": ids or None, **body, **switches}),
         )
+    if wait and not dry_run:
+        _finish(made["id"], timeout, as_json=as_json)
+        return
     put_record(made, as_json=as_json)
     note(
         "nothing was sent: repeat without --dry-run"
@@ -74,6 +90,54 @@ def create(
     )
 
 
+@group.command()
+@click.argument("replay_id", metavar="ID")
+@click.option("--wait", is_flag=True, help="Show how far it is until it is over.")
+@click.option("--timeout", default="24h", show_default=True, help="With --wait: how long, for example 90s or 2h.")
+@as_json
+def show(replay_id: str, wait: bool, timeout: str, as_json: bool) -> None:
+    """Show one and how far it is."""
+    if wait:
+        _finish(replay_id, timeout, as_json=as_json)
+    else:
+        put_record(_ask(replay_id), as_json=as_json)
+
+
+@group.command()
+@click.argument("replay_id", metavar="ID")
+@click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
+@click.option("--no-rate", is_flag=True, help="As fast as the subscribers take them.")
+@as_json
+def update(replay_id: str, rate_per_second: float | None, no_rate: bool, as_json: bool) -> None:
+    """Change the rate of one that is under way."""
+    if no_rate == (rate_per_second is not None):
+        raise click.UsageError("give one of --rate-per-second and --no-rate")
+    with open_api() as api:
+        changed = api.call("PATCH", f"{REPLAY.path}/{segment(replay_id)}", body={"rate_per_second": rate_per_second})
+    put_record(changed, as_json=as_json)
+
+
+def _ask(replay_id: str) -> dict[str, Any]:
+    with open_api() as api:
+        found: dict[str, Any] = api.call("GET", f"{REPLAY.path}/{segment(replay_id)}")
+    return found
+
+
+def _finish(replay_id: str, timeout: str, *, as_json: bool) -> None:
+    """Wait for its end. Exit 0 if all was delivered, 6 if some was not, 1 if it was cancelled, 7 if it goes on."""
+    replay = follow(lambda: _ask(replay_id), values.seconds("--timeout", timeout))
+    put_record(replay, as_json=as_json)
+    match replay.get("status"):
+        case "done":
+            if replay.get("failed"):
+                raise Failure(f"{replay['failed']} of {replay['total']} were not delivered", Exit.PARTLY)
+        case "cancelled":
+            raise Failure(f"replay {replay_id} was cancelled", Exit.FAILED)
+        case status:
+            raise Failure(f"replay {replay_id} is {status}", Exit.TIMED_OUT)
+
+
 group.add_command(list_command(REPLAY))
-group.add_command(show_command(REPLAY))
+group.add_command(action_command(REPLAY, "pause", "Send nothing more of it until it is resumed.", done="paused"))
+group.add_command(action_command(REPLAY, "resume", "Go on where it was paused.", done="resumed"))
 group.add_command(action_command(REPLAY, "cancel", "Plan no more of it.", delete=True, done="cancelled"))

@@ -40,6 +40,10 @@ def group() -> None:
 @click.option("--origin", "origins", multiple=True, help="Where results may be fetched from, instead of the profile's.")
 @click.option("--base-url", help="Where submit, poll and cancel go, if not where the profile says.")
 @click.option("--retention", help="How long the provider keeps results, for example 2h.")
+@click.option("--retention-days", type=click.FloatRange(min=0, min_open=True), help="How long Relay keeps its results.")
+@click.option(
+    "--retention-bytes", type=click.IntRange(min=1024 * 1024), help="Payload bytes above which old results go."
+)
 @click.option("--poll", help="Waits between polls, for example 5s,10s,30s.")
 @click.option("--fetch-max-in-flight", type=click.IntRange(min=1), help="Fetches at one time.")
 @click.option("--fetch-rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Fetches per second.")

@@ -19,7 +19,15 @@ import yarl
 from relay.clock import Clock
 from relay.errors import AddressRefused, Interrupted, OutboundError, ResolveFailed, TimedOut, UrlRefused
 from relay.outbound.addresses import AddressPolicy
-from relay.outbound.engine import Engine, as_outbound_error, ended_with_connection, wire_body, wire_url
+from relay.outbound.engine import (
+    Engine,
+    Timing,
+    as_outbound_error,
+    ended_with_connection,
+    timing_of_call,
+    wire_body,
+    wire_url,
+)
 from relay.outbound.resolver import NameResolver
 from relay.outbound.urls import Target, parse_url
 
@@ -44,6 +52,7 @@ class Reply:
     excerpt: str | None  # the first KiB of the answer as text that is safe to print
     error_code: str | None  # the code of an OutboundError
     duration_ms: int
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class DeliveryDoor:
         """
         started = self._clock.monotonic()
         heard = _Heard()
+        timing = Timing()
+        timing_of_call.set(timing)
         code: str | None = None
         try:
             scheme, wire = self._known.get(url) or self._learn(url)
@@ -90,6 +101,7 @@ class DeliveryDoor:
                     allow_redirects=False,
                     read_bufsize=READ_BUFFER_BYTES,
                 ) as answer:
+                    timing.first_byte_ms = round((self._clock.monotonic() - started) * 1000)
                     await heard.listen(answer, deadline)
         except (OutboundError, aiohttp.ClientError) as error:
             code = as_outbound_error(error).code
@@ -100,7 +112,7 @@ class DeliveryDoor:
         # Trouble after the status came is not the delivery's: the subscriber has said what became of it.
         code = code if heard.status is None else None
         duration_ms = round((self._clock.monotonic() - started) * 1000)
-        return Reply(heard.status, heard.retry_after, _excerpt(heard.body), code, duration_ms)
+        return Reply(heard.status, heard.retry_after, _excerpt(heard.body), code, duration_ms, timing)
 
     async def check(self, url: str) -> Refusal | None:
         """Whether `url` would be refused, and what to add to the allow list if that would help. Opens no connection.

@@ -11,13 +11,16 @@ import asyncio
 import io
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 import aiohttp
 import yarl
-from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.abc import ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
@@ -39,6 +42,21 @@ class _Forbidden(OSError):
     """Raised where a socket would be made. An OSError, because the connector counts those as failed addresses."""
 
 
+class Timing:
+    """Where the time of one call went, in milliseconds. The first two are those of a connection opened for it."""
+
+    __slots__ = ("connect_ms", "dns_ms", "first_byte_ms")
+
+    def __init__(self) -> None:
+        self.dns_ms: int | None = None
+        self.connect_ms: int | None = None  # TCP and TLS
+        self.first_byte_ms: int | None = None  # since the call began, until the head of the answer was there
+
+
+timing_of_call: Final[ContextVar[Timing | None]] = ContextVar("timing_of_call", default=None)
+"""Set by whoever makes a call. aiohttp's own tracing costs each call; this costs those that open a connection."""
+
+
 class _Connector(aiohttp.TCPConnector):
     """A pool that does not reuse a connection on which something came while it was idle.
 
@@ -51,6 +69,27 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
         return None
+
+    async def _create_connection(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        timing, loop = timing_of_call.get(), asyncio.get_running_loop()
+        if timing is None:
+            return await super()._create_connection(req, traces, timeout)
+        began = loop.time()
+        try:
+            return await super()._create_connection(req, traces, timeout)
+        finally:
+            timing.connect_ms = max(0, round((loop.time() - began) * 1000) - (timing.dns_ms or 0))
+
+    async def _resolve_host(self, host: str, port: int, traces: Sequence[Trace] | None = None) -> list[ResolveResult]:
+        timing, loop = timing_of_call.get(), asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await super()._resolve_host(host, port, traces)
+        finally:
+            if timing is not None:
+                timing.dns_ms = round((loop.time() - began) * 1000)
 
 
 class Engine:

@@ -19,7 +19,16 @@ from relay.errors import BodyTooLarge, Interrupted, TimedOut
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.authorization import Authorization, headers_for
 from relay.outbound.decoding import BodyDecoder
-from relay.outbound.engine import MAX_HEAD_BYTES, Engine, as_outbound_error, ended_with_connection, wire_body, wire_url
+from relay.outbound.engine import (
+    MAX_HEAD_BYTES,
+    Engine,
+    Timing,
+    as_outbound_error,
+    ended_with_connection,
+    timing_of_call,
+    wire_body,
+    wire_url,
+)
 from relay.outbound.resolver import NameResolver
 from relay.outbound.urls import parse_url
 
@@ -52,7 +61,7 @@ class ProviderAnswer:
     The names of `headers` are in lower case. `body` is as it travels: whole, if all of it has come, or its pieces.
     """
 
-    __slots__ = ("_body", "_max_decoded_bytes", "headers", "status")
+    __slots__ = ("_body", "_max_decoded_bytes", "headers", "status", "timing")
 
     def __init__(
         self,
@@ -60,8 +69,10 @@ class ProviderAnswer:
         headers: Mapping[str, str],
         body: bytes | AsyncGenerator[bytes, None],
         max_decoded_bytes: int,
+        timing: Timing | None = None,
     ) -> None:
         self.status = status
+        self.timing = timing
         self.headers = headers
         self._body: bytes | AsyncGenerator[bytes, None] | None = body
         self._max_decoded_bytes = max_decoded_bytes
@@ -109,11 +120,15 @@ class ProviderDoor:
         Interrupted; reading the body also BodyTooLarge and DecodeFailed. The deadline covers the whole `async with`.
         """
         deadline = asyncio.timeout(request.timeout_seconds)
+        timing, loop = Timing(), asyncio.get_running_loop()
+        timing_of_call.set(timing)
+        began = loop.time()
         try:
             async with deadline:
                 answer = await self._send(request)
                 try:
-                    yield _admitted(answer, request)
+                    timing.first_byte_ms = round((loop.time() - began) * 1000)
+                    yield _admitted(answer, request, timing)
                 finally:
                     _end(answer)
         except TimeoutError:
@@ -143,7 +158,7 @@ class ProviderDoor:
             raise Interrupted("the request was not sent: a header value or the method is not valid HTTP") from None
 
 
-def _admitted(answer: aiohttp.ClientResponse, request: ProviderRequest) -> ProviderAnswer:
+def _admitted(answer: aiohttp.ClientResponse, request: ProviderRequest, timing: Timing) -> ProviderAnswer:
     """The answer, if neither its head nor what it announces is too large."""
     headers = _readable_head(answer)
     if (answer.content_length or 0) > request.max_bytes:
@@ -151,7 +166,7 @@ def _admitted(answer: aiohttp.ClientResponse, request: ProviderRequest) -> Provi
     body: bytes | AsyncGenerator[bytes, None] | None = _whole(answer, request.max_bytes)
     if body is None:
         body = _pieces(answer, request.max_bytes)
-    return ProviderAnswer(answer.status, headers, body, request.max_decoded_bytes)
+    return ProviderAnswer(answer.status, headers, body, request.max_decoded_bytes, timing)
 
 
 def _whole(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import Final
 from relay.clock import Instant
 from relay.errors import OutboundError
 from relay.model import Job
+from relay.outbound.engine import Timing
 from relay.outbound.provider_door import ProviderDoor
 from relay.pipeline.bindings import Binding
 from relay.pipeline.calling import Allowance, Answered, Calls, FetchLimits
@@ -40,6 +41,7 @@ class Asked:
     whole: bytes | None = None
     excerpt: str | None = None
     calls: int = 0
+    timing: Timing | None = None
 
 
 class Asker:
@@ -66,7 +68,7 @@ class Asker:
             asked.reading = outcome
         else:
             self._take(asked, outcome)
-        asked.calls = allowance.calls
+        asked.calls, asked.timing = allowance.calls, allowance.timing
         asked.duration_ms = round((clock.monotonic() - began) * 1000)
         return asked
 

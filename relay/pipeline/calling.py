@@ -12,6 +12,7 @@ from typing import Final
 from relay.clock import Clock
 from relay.errors import TimedOut
 from relay.frozen import frozen
+from relay.outbound.engine import Timing
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
 from relay.pipeline.bindings import Binding
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES
@@ -57,6 +58,7 @@ class Allowance:
         self._sent_bytes = limits.max_bytes
         self._decoded_bytes = limits.max_bytes * DECODED_TIMES
         self.calls = 0
+        self.timing: Timing | None = None  # of the first call that was answered
         self.presigned = False  # the last call went away from the provider
         self.http_status: int | None = None  # of the last call, once the head of its answer is there
 
@@ -104,6 +106,7 @@ class Calls:
         try:
             async with self._door.stream(self.allowance.request(question)) as answer:
                 self.allowance.http_status = answer.status
+                self.allowance.timing = self.allowance.timing or answer.timing
                 async for piece in answer.iter_bytes():
                     await spool.add(piece)
             await spool.finish()

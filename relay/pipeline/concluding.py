@@ -8,7 +8,8 @@ import structlog
 
 from relay.clock import Instant
 from relay.errors import StoreUnavailable
-from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger, new_id
+from relay.ids import new_id
+from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger
 from relay.pipeline.asking import Asked
 from relay.pipeline.decision import Conclusion
 from relay.pipeline.deliver import Deliverer
@@ -121,6 +122,9 @@ def attempt_of(job: Job, asked: Asked) -> Attempt:
         http_status=asked.http_status,
         error_code=asked.reading.error_code,
         response_excerpt=asked.excerpt,
+        dns_ms=None if asked.timing is None else asked.timing.dns_ms,
+        connect_ms=None if asked.timing is None else asked.timing.connect_ms,
+        first_byte_ms=None if asked.timing is None else asked.timing.first_byte_ms,
     )
 
 

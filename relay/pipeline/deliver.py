@@ -16,16 +16,8 @@ import structlog
 from relay.clock import Instant, after, rfc3339, seconds_between
 from relay.errors import StoreUnavailable
 from relay.frozen import frozen
-from relay.model import (
-    ATTEMPT,
-    Attempt,
-    DeliveryStatus,
-    Secret,
-    Subscription,
-    SubscriptionStatus,
-    Trigger,
-    new_id,
-)
+from relay.ids import new_id
+from relay.model import ATTEMPT, Attempt, DeliveryStatus, Secret, Subscription, SubscriptionStatus, Trigger
 from relay.outbound.deliveries import DeliveryDoor, Reply
 from relay.pipeline.breaker import Breakers
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
@@ -163,6 +155,9 @@ class Deliverer:
             http_status=reply.status,
             error_code=reply.error_code,
             response_excerpt=without_values(reply.excerpt, subscription.headers),
+            dns_ms=None if reply.timing is None else reply.timing.dns_ms,
+            connect_ms=None if reply.timing is None else reply.timing.connect_ms,
+            first_byte_ms=None if reply.timing is None else reply.timing.first_byte_ms,
         )
         settlement = DeliverySettlement(
             delivery_id=delivery.id,

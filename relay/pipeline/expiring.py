@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from relay.clock import Instant, after, rfc3339
-from relay.model import EVENT, Job, Webhook, new_id
+from relay.ids import new_id
+from relay.model import EVENT, Job, Webhook
 from relay.pipeline.floor import Floor
 from relay.store import events, jobs
 from relay.store.events import JOB_EXPIRING, Event

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from relay.clock import Clock, Instant, after
 from relay.frozen import frozen
-from relay.model import DELIVERY, ENVELOPE, Delivery, DeliveryStatus, Result, Subscription, new_id
+from relay.ids import new_id
+from relay.model import DELIVERY, ENVELOPE, Delivery, DeliveryStatus, Result, Subscription
 from relay.pipeline.bell import Bell
 from relay.pipeline.routing import NO_PAYLOAD, Content, Router
 from relay.store.configuration import Configuration

@@ -95,6 +95,10 @@ class Outgoing:
         """Remember an envelope: its deliveries are about to be made."""
         self._bodies.keep(result, body)
 
+    def forget_bodies(self) -> None:
+        """Drop everything that is remembered; what is to be sent yet is made anew."""
+        self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
+
     def _names(self, result: Result) -> tuple[str, str]:
         """The webhook's name and its provider."""
         webhook = self._floor.configuration.current.webhooks.get(result.webhook_id)

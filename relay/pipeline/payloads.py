@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from relay.clock import Clock, Instant
-from relay.model import new_id
+from relay.ids import new_id
 from relay.store import payloads, results
 from relay.store.database import Database
 from relay.store.payloads import CHUNK_BYTES

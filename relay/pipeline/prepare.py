@@ -11,7 +11,8 @@ from typing import Final
 from relay.clock import Instant, after
 from relay.errors import UrlRefused
 from relay.frozen import frozen
-from relay.model import JOB, NOTIFICATION, Job, JobStatus, Notification, NotificationStatus, new_id
+from relay.ids import new_id
+from relay.model import JOB, NOTIFICATION, Job, JobStatus, Notification, NotificationStatus
 from relay.outbound.urls import parse_url
 from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 
 from relay.clock import rfc3339
-from relay.model import ATTEMPT, EVENT, JOB, Attempt, Subscription, Trigger, new_id
+from relay.ids import new_id
+from relay.model import ATTEMPT, EVENT, JOB, Attempt, Subscription, Trigger
 from relay.outbound.deliveries import DeliveryDoor
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values

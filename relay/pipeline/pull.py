@@ -15,7 +15,8 @@ from typing import Final
 
 from relay.clock import Instant, after
 from relay.frozen import frozen
-from relay.model import ATTEMPT, CLOUDEVENTS, RAW, Attempt, Delivery, Subscription, SubscriptionStatus, Trigger, new_id
+from relay.ids import new_id
+from relay.model import ATTEMPT, CLOUDEVENTS, RAW, Attempt, Delivery, Subscription, SubscriptionStatus, Trigger
 from relay.pipeline.bell import Bell, rest
 from relay.pipeline.deliver import ROOM_AGAIN_SECONDS, Deliverer, trigger_of
 from relay.pipeline.envelope import MAX_ENVELOPE_BYTES

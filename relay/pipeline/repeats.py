@@ -115,7 +115,7 @@ class Repeats:
             self.mark(connection, once, answer.job_id or "", UNKNOWN)
             return
         record = {"job": answer.job_id, "headers": answer.headers, "body": base64.b64encode(answer.body).decode()}
-        records.finish(connection, once.key, answer.http_status, self._seal(once, record))
+        records.finish(connection, once.key, answer.http_status, self._seal(once, record), answer.job_id)
 
     def mark(self, connection: Connection, once: Once | None, job_id: str, status: int) -> None:
         """Note that there is no answer to give again: `AGAIN` or `UNKNOWN`."""

@@ -1,43 +1,41 @@
 """Stage 6: stored results become new deliveries, because somebody asked.
 
 A replay is a row with a cursor. Its deliveries are planned page by page, each page in one transaction with the cursor,
-so a restart half-way goes on where it stood; `run_once` plans one page. Sending them is the deliver stage's usual work.
+so a restart half-way goes on where it stood. Pages are planned while those whom they are for have little to do: the
+rest of a replay, however large, is a cursor and not a queue, so it can be paused and its rate changed, and what comes
+in live finds no backlog. Sending is the deliver stage's usual work, which lets live deliveries go first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from relay.clock import Instant, after, parse_rfc3339, rfc3339
 from relay.frozen import frozen
-from relay.model import (
-    DELIVERY,
-    REPLAY,
-    Delivery,
-    DeliveryStatus,
-    Replay,
-    ReplayStatus,
-    Result,
-    Subscription,
-    SubscriptionStatus,
-    instant_of,
-    new_id,
-)
+from relay.ids import instant_of, new_id
+from relay.model import REPLAY, Replay, ReplayStatus, Result, Subscription, SubscriptionStatus
 from relay.pipeline.bell import Bell
 from relay.pipeline.fanout import DeliveryHands
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record
-from relay.pipeline.sieve import Sieve, Sieves
+from relay.pipeline.replay_page import deliveries_of, pairs_of, targets_of
+from relay.pipeline.sieve import Sieves
 from relay.store import deliveries, replaying, replays
-from relay.store.configuration import Configuration
 from relay.store.replaying import Candidates
 from relay.store.rows import Connection
 
 SAMPLES: Final = 5
 TIMES: Final = ("created_after", "created_before")
-HAVE: Final = frozenset((DeliveryStatus.DELIVERED, DeliveryStatus.PENDING))  # what `undelivered` leaves out
+AHEAD: Final = 48  # due deliveries of one subscription above which nothing more is planned for it; a lane reads 64
+AHEAD_SECONDS: Final = 2.0  # the same where a rate is set
+BUSY_SECONDS: Final = 0.05  # between two pages; longer where the event loop is late
+LATE_SECONDS: Final = 0.005  # a sleep that takes so much longer: this process has more to do than it can
+FALL, RISE = 0.6, 1.0  # of what is planned ahead, for a sleep that took too long and for one that did not
+LEAST_AHEAD: Final = 4.0
+IDLE_SECONDS: Final = 1.0
 
 
 @frozen(kw_only=True)
@@ -62,7 +60,7 @@ class DryRun:
 
 
 class Replayer:
-    """Replays: try, start, plan, cancel."""
+    """Replays: try, start, plan, pause, resume, cancel."""
 
     def __init__(
         self,
@@ -76,6 +74,10 @@ class Replayer:
         self._bell = bell or Bell()
         self._on_started = on_started
         self._sieves = Sieves(floor)
+        self._counts: dict[str, AsyncIterator[int]] = {}
+        self._tidied: set[tuple[str, ReplayStatus]] = set()
+        self._ahead = float(AHEAD)
+        self._is_busy = False
 
     async def wanted(self, subscription: Subscription, stored: Sequence[Result]) -> list[Result]:
         """Those of the results that a replay would deliver to it, as far as its own wishes go."""
@@ -86,24 +88,42 @@ class Replayer:
         """Count what `start` would deliver now. Changes nothing."""
         now = self._floor.clock.now()
         configuration = await self._floor.configuration.refresh()
-        targets = _targets(request.subscription_ids, configuration)
+        targets = targets_of(request.subscription_ids, configuration)
         upper_id = await self._floor.database.read(partial(replaying.newest_result_id, now=now))
         ids: list[str] = []
-        count, cursor, last = 0, None, None
-        while True:
-            page = await self._page(request.filter, targets, cursor, upper_id)
+        count, last = 0, None
+        async for page in self._pages(request.filter, targets, None, upper_id):
             sieve = await self._sieves.of(page.results, targets, configuration)
-            for result, _ in _pairs(page, targets, request.mode, request.filter, sieve):
+            for result, _ in pairs_of(page, targets, request.mode, request.filter, sieve):
                 if result.id != last:
                     count, last = count + 1, result.id
                     ids = [*ids, result.id] if len(ids) < SAMPLES else ids
-            if len(page.results) < replaying.PAGE:
-                break
-            cursor = page.results[-1].id
         return DryRun(count, instant_of(ids[0]) if ids else None, instant_of(last) if last else None, ids)
 
+    async def _pages(
+        self,
+        filter: Mapping[str, Any],
+        targets: Sequence[Subscription],
+        cursor: str | None,
+        upper_id: str,
+        own: str = "",
+    ) -> AsyncIterator[Candidates]:
+        while True:
+            page = await self._page(filter, targets, cursor, upper_id, own=own)
+            yield page
+            if page.is_last:
+                return
+            cursor = page.looked_to
+
     async def _page(
-        self, filter: Mapping[str, Any], targets: Sequence[Subscription], cursor: str | None, upper_id: str
+        self,
+        filter: Mapping[str, Any],
+        targets: Sequence[Subscription],
+        cursor: str | None,
+        upper_id: str,
+        *,
+        own: str = "",
+        limit: int = replaying.PAGE,
     ) -> Candidates:
         query = partial(
             replaying.candidates,
@@ -111,6 +131,8 @@ class Replayer:
             subscription_ids=[target.id for target in targets],
             after_id=cursor,
             upper_id=upper_id,
+            limit=limit,
+            own=own,
         )
         return await self._floor.database.read(query)
 
@@ -142,114 +164,145 @@ class Replayer:
         self._on_started()
         return replay
 
+    # --- while it runs ---
+
     async def cancel(self, replay_id: str) -> Replay | None:
         """Stop it and end its pending deliveries; one that is over is returned as it is; None when there is none."""
-        now = self._floor.clock.now()
-        replay = await self._floor.database.write(partial(replays.cancel, id=replay_id))
-        if replay is not None and replay.status is ReplayStatus.CANCELLED:
-            while await self._floor.database.write(partial(deliveries.cancel_some, now=now, replay_id=replay_id)):
-                pass
+        replay = await self._floor.database.write(partial(replays.cancel, id=replay_id, now=self._floor.clock.now()))
+        return replay and await self._tidy(replay)
+
+    async def pause(self, replay_id: str) -> Replay | None:
+        """Plan no more of it and hold what is planned; one that does not run is returned as it is."""
+        return await self._turn(replay_id, ReplayStatus.RUNNING, ReplayStatus.PAUSED)
+
+    async def resume(self, replay_id: str) -> Replay | None:
+        """Go on with it; one that is not paused is returned as it is."""
+        replay = await self._turn(replay_id, ReplayStatus.PAUSED, ReplayStatus.RUNNING)
+        self._hands.hint()
+        self._on_started()
         return replay
 
+    async def _turn(self, replay_id: str, before: ReplayStatus, then: ReplayStatus) -> Replay | None:
+        change = partial(replays.set_status, id=replay_id, before=before, after=then)
+        replay = await self._floor.database.write(change)
+        return replay and await self._tidy(replay)
+
+    async def set_rate(self, replay_id: str, rate_per_second: float | None) -> Replay | None:
+        """Another rate for what is not planned yet; one that is over is returned as it is."""
+        change = partial(replays.set_rate, id=replay_id, rate_per_second=rate_per_second)
+        return await self._floor.database.write(change)
+
+    async def _tidy(self, replay: Replay) -> Replay | None:
+        """Bring its pending deliveries where its status says, in transactions that hold nobody up."""
+        write = self._floor.database.write
+        if replay.status is ReplayStatus.CANCELLED:
+            now = self._floor.clock.now()
+            while await write(partial(deliveries.cancel_some, now=now, replay_id=replay.id)):
+                pass
+        elif replay.status in (ReplayStatus.PAUSED, ReplayStatus.RUNNING):
+            some = replays.hold_some if replay.status is ReplayStatus.PAUSED else replays.let_go_some
+            last: str | None = ""
+            while last is not None:
+                last = await write(partial(some, id=replay.id, after_id=last))
+        self._tidied = {known for known in self._tidied if known[0] != replay.id} | {(replay.id, replay.status)}
+        return await self._floor.database.read(partial(replays.get, id=replay.id))
+
+    # --- planning ---
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        clock = self._floor.clock
+        while True:
+            await self.run_once()
+            if not self._is_busy:
+                await clock.sleep(IDLE_SECONDS)
+                continue
+            began, pause = clock.monotonic(), BUSY_SECONDS * (AHEAD / self._ahead) ** 0.5
+            await clock.sleep(pause)
+            self.adapt(clock.monotonic() - began - pause)
+
+    def adapt(self, late_seconds: float) -> None:
+        """Live traffic goes first: while the event loop is late a replay asks for less and less of it."""
+        late = late_seconds > LATE_SECONDS
+        self._ahead = max(LEAST_AHEAD, self._ahead * FALL) if late else min(float(AHEAD), self._ahead + RISE)
+
     async def run_once(self) -> int:
-        """Plan one page of each replay that needs it, and close those that are done; how many pages."""
-        waiting = await self._floor.database.read(replaying.unplanned)
-        for replay_id in waiting:
-            await self._plan_page(replay_id)
-        if not waiting and await self._floor.database.read(replaying.has_running):
-            await self._floor.database.write(replaying.finish)
-        return len(waiting)
+        """Plan a page of each replay whose subscribers have room for it, close those that are done; how many pages."""
+        living = await self._floor.database.read(replaying.living)
+        self._counts = {replay.id: self._counts.get(replay.id) or self._count(replay) for replay in living}
+        pages = 0
+        for replay in living:
+            if (replay.id, replay.status) not in self._tidied:  # whoever turned it may have died half-way
+                await self._tidy(replay)
+            if replay.status is ReplayStatus.RUNNING and not replay.planned:
+                pages += await self._plan_page(replay)
+            if replay.expected is None and replay.status is not ReplayStatus.CANCELLED:
+                await anext(self._counts[replay.id], 0)
+        running = [replay for replay in living if replay.status is ReplayStatus.RUNNING]
+        self._is_busy = any(not replay.planned or replay.expected is None for replay in running)
+        if any(replay.planned for replay in running) and await self._floor.database.read(replaying.is_over):
+            await self._floor.database.write(partial(replaying.finish, now=self._floor.clock.now()))
+        return pages
 
-    async def _plan_page(self, replay_id: str) -> None:
+    async def _count(self, replay: Replay) -> AsyncIterator[int]:
+        """How much there is to do in all, a page with each step; written down at the end."""
         configuration = self._floor.configuration.current
-        now = self._floor.clock.now()
-        sieve = await self._sieve_of(replay_id, configuration)
+        targets = targets_of(replay.subscription_ids, configuration)
+        filter, found, mode = _from_json(replay.filter), replay.total, replay.mode
+        async for page in self._pages(filter, targets, replay.cursor, replay.upper_id, replay.id):
+            sieve = await self._sieves.of(page.results, targets, configuration)
+            found += sum(1 for _ in pairs_of(page, targets, mode, filter, sieve))
+            yield found
+        await self._floor.database.write(partial(replaying.expect, replay_id=replay.id, count=found))
 
-        def write(connection: Connection) -> bool:
-            replay = replaying.locked(connection, replay_id)
-            if replay is None or replay.planned or replay.status is not ReplayStatus.RUNNING:
-                return True
-            targets = _targets(replay.subscription_ids, configuration)
-            page = replaying.candidates(
-                connection,
-                _from_json(replay.filter),
-                [target.id for target in targets],
-                after_id=replay.cursor,
-                upper_id=replay.upper_id,
-            )
-            if not sieve.knows(page.results):
-                return False
-            new = _deliveries(replay, page, targets, now, sieve)
-            return replaying.advance(connection, replay, page, new, config_version=configuration.version)
-
+    async def _plan_page(self, replay: Replay) -> int:
+        configuration, now = self._floor.configuration.current, self._floor.clock.now()
+        targets = targets_of(replay.subscription_ids, configuration)
+        room = await self._room(replay, targets, now)
+        if not room:
+            return 0
+        filter = _from_json(replay.filter)
+        page = await self._page(filter, targets, replay.cursor, replay.upper_id, limit=room)
+        sieve = await self._sieves.of(page.results, targets, configuration)
+        new, next_due_at = deliveries_of(replay, pairs_of(page, targets, replay.mode, filter, sieve), now)
+        write = partial(
+            replaying.advance,
+            replay=replay,
+            page=page,
+            new=new,
+            config_version=configuration.version,
+            next_due_at=next_due_at,
+        )
         if await self._floor.database.write(write):
             self._hands.hint()
             self._bell.ring_all()
         else:
             await self._floor.configuration.refresh(seen=configuration.version)
+        return 1
 
-    async def _sieve_of(self, replay_id: str, configuration: Configuration) -> Sieve:
-        """What the next page's subscriptions want of it; payloads are read and parsed ahead of the transaction."""
-        replay = await self._floor.database.read(partial(replays.get, id=replay_id))
-        targets = [] if replay is None else _targets(replay.subscription_ids, configuration)
-        if replay is None or not self._sieves.read_payloads(targets, configuration):
-            return self._sieves.by_heads(configuration)
-        page = await self._page(_from_json(replay.filter), targets, replay.cursor, replay.upper_id)
-        return await self._sieves.of(page.results, targets, configuration)
+    async def _room(self, replay: Replay, targets: Sequence[Subscription], now: Instant) -> int:
+        """How many results may be planned now. Subscriptions that take nothing at present are not waited for."""
+        most = replaying.PAGE
+        if replay.rate_per_second is not None:
+            if replay.next_due_at is not None and replay.next_due_at > after(now, AHEAD_SECONDS):
+                return 0
+            most = math.ceil(replay.rate_per_second * AHEAD_SECONDS / max(1, len(targets)))
+        active = [target.id for target in targets if target.status is SubscriptionStatus.ACTIVE]
+        if not active:
+            return min(most, replaying.PAGE)
 
+        ahead = round(self._ahead)
 
-def _targets(wanted: Sequence[str] | None, configuration: Configuration) -> list[Subscription]:
-    """The subscriptions that a replay is for: the named ones, else all active ones."""
-    there = [item for item in configuration.subscriptions.values() if item.deleted_at is None]
-    if wanted is None:
-        return [item for item in there if item.status is SubscriptionStatus.ACTIVE]
-    return [item for item in there if item.id in set(wanted)]
+        def hungriest(connection: Connection) -> int:
+            least = ahead
+            for count in replaying.due_counts(connection, active, now, ahead):
+                least = min(least, count)
+                if least <= ahead // 2:
+                    break
+            return ahead - least
 
-
-def _pairs(
-    page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any], sieve: Sieve
-) -> Iterator[tuple[Result, Subscription]]:
-    """Who gets what. A filter by delivery status is about each subscription's own deliveries."""
-    wanted = filter.get("delivery_status")
-    for result in page.results:
-        for target in targets:
-            has = page.statuses.get((result.id, target.id), set())
-            if wanted is not None and has.isdisjoint(wanted):
-                continue
-            if sieve.passes(target, result) and (mode == "all" or not has & HAVE):
-                yield result, target
-
-
-def _deliveries(
-    replay: Replay, page: Candidates, targets: Sequence[Subscription], now: Instant, sieve: Sieve
-) -> list[Delivery]:
-    made: list[Delivery] = []
-    pairs = _pairs(page, targets, replay.mode, replay.filter, sieve)
-    for place, (result, target) in enumerate(pairs, start=replay.total):
-        delivery_id = new_id(DELIVERY, now)
-        wait = 0.0 if replay.rate_per_second is None else place / replay.rate_per_second
-        waits_until = max(now, after(replay.created_at, wait))
-        made.append(
-            Delivery(
-                id=delivery_id,
-                result_id=result.id,
-                subscription_id=target.id,
-                replay_id=replay.id,
-                message_id=delivery_id if replay.new_message_id else result.id,
-                status=DeliveryStatus.PENDING,
-                attempts=0,
-                budget_from=0,
-                created_at=now,
-                settled_at=None,
-                http_status=None,
-                due_at=None if target.kind == "pull" else waits_until,
-                lease_until=None,
-                claims=0,
-                last_error=None,
-                pull_at=waits_until if target.kind == "pull" else None,
-            )
-        )
-    return made
+        room = await self._floor.database.read(hungriest)
+        return min(most, room) if room >= ahead // 2 else 0
 
 
 def _to_json(filter: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ say of a page is found out before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from relay.frozen import frozen
 from relay.model import Result, Subscription
@@ -23,13 +23,6 @@ class Sieve:
     router: Router
     configuration: Configuration
     by_payload: Mapping[tuple[str, str], bool] | None  # by result and subscription; None: no filter looks into payloads
-
-    def knows(self, stored: Sequence[Result]) -> bool:
-        """Whether these payloads were looked at: between the look and the transaction the page may have changed."""
-        if self.by_payload is None:
-            return True
-        seen = {result_id for result_id, _ in self.by_payload}
-        return all(result.id in seen for result in stored)
 
     def passes(self, subscription: Subscription, result: Result) -> bool:
         """Whether it wants the result."""
@@ -52,10 +45,6 @@ class Sieves:
     def by_heads(self, configuration: Configuration) -> Sieve:
         """One for subscriptions whose filters look into no payload."""
         return Sieve(self._router, configuration, None)
-
-    def read_payloads(self, targets: Iterable[Subscription], configuration: Configuration) -> bool:
-        """Whether a filter of one of them looks into payloads."""
-        return any(self._router.reads_payload(target, configuration) for target in targets)
 
     async def of(
         self, stored: Sequence[Result], targets: Sequence[Subscription], configuration: Configuration

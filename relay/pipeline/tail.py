@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from relay.clock import Clock, Instant, after
 from relay.frozen import frozen
-from relay.model import Delivery, Job, Notification, Result, lowest_id
+from relay.ids import lowest_id
+from relay.model import Delivery, Job, Notification, Result
 from relay.store import tailing
 from relay.store.database import Database
 from relay.store.rows import Connection

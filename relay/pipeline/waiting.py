@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from relay.clock import Instant, after
-from relay.model import JOB, Job, JobStatus, new_id
+from relay.ids import new_id
+from relay.model import JOB, Job, JobStatus
 from relay.pipeline.bindings import Binding
 from relay.pipeline.floor import Floor
 

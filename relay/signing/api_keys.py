@@ -9,7 +9,8 @@ import string
 import zlib
 from typing import Final
 
-from relay.model import ID_LENGTH, KEY, Secret, is_id
+from relay.ids import ID_LENGTH, is_id
+from relay.model import KEY, Secret
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SECRET_LENGTH: Final = 43  # 62 ** 43 > 2 ** 256

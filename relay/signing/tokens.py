@@ -18,7 +18,8 @@ from typing import Final
 from itsdangerous import Signer
 
 from relay.clock import Instant
-from relay.model import ID_LENGTH, JOB, RESULT, WEBHOOK, Secret, is_id
+from relay.ids import ID_LENGTH, is_id
+from relay.model import JOB, RESULT, WEBHOOK, Secret
 from relay.signing.keyring import usable_keys
 
 MAXIMUM_LENGTH: Final = 512

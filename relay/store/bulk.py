@@ -49,7 +49,9 @@ def dbapi_errors(connection: Connection, statement: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=256)
-def insert_statement(dialect: str, table: Table, columns: tuple[str, ...], rows: int) -> str:
+def insert_statement(
+    dialect: str, table: Table, columns: tuple[str, ...], rows: int, ignore_conflicts: bool = False
+) -> str:
     """`INSERT INTO table (columns) VALUES (…), (…)` in the dialect's own parameter style."""
     width = len(columns)
     if dialect == "sqlite":
@@ -59,19 +61,30 @@ def insert_statement(dialect: str, table: Table, columns: tuple[str, ...], rows:
             f"({', '.join(f'${row * width + column + 1}' for column in range(width))})" for row in range(rows)
         )
     names = ", ".join(f'"{name}"' for name in columns)
-    return f'INSERT INTO "{table.name}" ({names}) VALUES {values}'
+    ending = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
+    return f'INSERT INTO "{table.name}" ({names}) VALUES {values}{ending}'
 
 
-def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows."""
+def insert_many(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[Sequence[Any]],
+    *,
+    ignore_conflicts: bool = False,
+) -> None:
+    """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows.
+
+    `ignore_conflicts`: a row whose key is there already is left out.
+    """
     dialect, start = connection.dialect.name, 0
     for size in SQLITE_SIZES if dialect == "sqlite" else SIZES:
         while len(rows) - start >= size:
-            statement = insert_statement(dialect, table, columns, size)
+            statement = insert_statement(dialect, table, columns, size, ignore_conflicts)
             raw(connection, statement, tuple(chain.from_iterable(rows[start : start + size])))
             start += size
     if start < len(rows):
-        _insert_each(connection, insert_statement(dialect, table, columns, 1), rows[start:])
+        _insert_each(connection, insert_statement(dialect, table, columns, 1, ignore_conflicts), rows[start:])
 
 
 def _insert_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Select, select, update
 
 from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus
-from relay.store import breakers
-from relay.store.rows import Connection, Page, Row, Window, has_status, one
-from relay.store.rows import page as page_of
+from relay.store import breakers, replays
+from relay.store.bulk import chunks
+from relay.store.rows import Connection, Page, Row, Window, in_state, in_states, newest_of, one, page_of_states
 from relay.store.schema import deliveries, results
+
+USUAL: Final = (DeliveryStatus.DELIVERED, DeliveryStatus.PENDING)  # what `ix_deliveries_odd` leaves out
 
 
 def get(conn: Connection, id: str) -> Delivery | None:
@@ -31,16 +33,29 @@ def page(
     window: Window | None = None,
 ) -> Page[Delivery]:
     """Newest first; `status` names the states that are wanted, none meaning all."""
-    where = has_status(deliveries.c.status, status, DeliveryStatus.DELIVERED)
+    window = window or Window()
+    where: list[ColumnElement[bool]] = []
+    narrow = result_id is not None or job_id is not None or replay_id is not None
+    if replay_id is not None:
+        status = status or tuple(DeliveryStatus)  # its index is in order for each state
+    states = in_states(deliveries.c.status, status, () if narrow else USUAL)
     if subscription_id is not None:
         where.append(deliveries.c.subscription_id == subscription_id)
     if result_id is not None:
         where.append(deliveries.c.result_id == result_id)
     if job_id is not None:
-        where.append(deliveries.c.result_id.in_(select(results.c.id).where(results.c.job_id == job_id)))
+        mine = select(results.c.id).where(results.c.job_id == job_id)
+        where.append(deliveries.c.result_id.in_(list(conn.execute(mine).scalars())))
     if replay_id is not None:
         where += [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != ""]
-    return page_of(conn, deliveries, DELIVERY, window or Window(), where, read)
+    if DeliveryStatus.PENDING in status and not narrow:
+        pending = states.pop(list(dict.fromkeys(status)).index(DeliveryStatus.PENDING))
+        for waiting in (deliveries.c.due_at, deliveries.c.pull_at):  # all of them wait by one or the other
+            due = select(deliveries.c.id).where(waiting.is_not(None))
+            if subscription_id is not None:
+                due = due.where(deliveries.c.subscription_id == subscription_id)
+            states.append([*pending, deliveries.c.id.in_(newest_of(due, DELIVERY, window, {}))])
+    return page_of_states(conn, deliveries, DELIVERY, window, where, states, read)
 
 
 def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> Delivery | None:
@@ -50,6 +65,9 @@ def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> D
     and only gets the fresh budget: a second sender would repeat it. Its
     breaker, if it is open, is to probe now: somebody thinks that it will be answered.
     """
+    before = _locked(conn, id)
+    if before is None:
+        return None
     mine = deliveries.c.id == id
     busy = (deliveries.c.status == DeliveryStatus.PENDING.value, deliveries.c.lease_until > now)
     fresh = {"budget_from": deliveries.c.attempts}
@@ -64,6 +82,7 @@ def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> D
             "claims": deliveries.c.claims + 1,
         }
         conn.execute(update(deliveries).where(mine).values(fresh | due))
+        replays.count(conn, [(before.replay_id or "", before.status, DeliveryStatus.PENDING)])
     found = get(conn, id)
     if found is not None:
         breakers.hurry(conn, found.subscription_id, now)
@@ -72,8 +91,11 @@ def retry(conn: Connection, id: str, now: Instant, *, pulled: bool = False) -> D
 
 def cancel(conn: Connection, id: str, now: Instant) -> Delivery | None:
     """End it if it is pending; any other is returned as it is. None when there is no such delivery."""
-    waiting = (deliveries.c.id == id, deliveries.c.status == DeliveryStatus.PENDING.value)
-    conn.execute(update(deliveries).where(*waiting).values(_ended(now)))
+    before = _locked(conn, id)
+    if before is None or before.status is not DeliveryStatus.PENDING:
+        return before
+    conn.execute(update(deliveries).where(deliveries.c.id == id).values(_ended(now)))
+    replays.count(conn, [(before.replay_id or "", None, DeliveryStatus.CANCELLED)])
     return get(conn, id)
 
 
@@ -84,14 +106,33 @@ def cancel_some(
 
     How many there were: call it again, in a transaction of its own, until there are none.
     """
-    owner = deliveries.c.subscription_id == subscription_id if subscription_id else deliveries.c.replay_id == replay_id
     ended = 0
     for waiting in (deliveries.c.due_at, deliveries.c.pull_at):  # each has an index of its own
-        some = select(deliveries.c.id).where(owner, waiting.is_not(None)).limit(limit - ended)
-        ended += conn.execute(update(deliveries).where(deliveries.c.id.in_(some)).values(_ended(now))).rowcount
-        if ended >= limit:
+        if subscription_id:
+            mine = [deliveries.c.subscription_id == subscription_id, waiting.is_not(None)]
+        else:
+            mine = [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != "", *_PENDING]
+        query = select(deliveries.c.id, deliveries.c.replay_id).where(*mine).order_by(deliveries.c.id)
+        ended += end(conn, query.limit(limit - ended), _ended(now))
+        if ended >= limit or not subscription_id:
             break
     return ended
+
+
+def end(conn: Connection, some: Select[str, str], values: dict[str, Any]) -> int:
+    """End the pending deliveries that `some` selects, by id and replay; how many."""
+    found = {row.id: row.replay_id for row in conn.execute(some.with_for_update())}
+    for part in chunks(found, 500):
+        conn.execute(update(deliveries).where(deliveries.c.id.in_(part)).values(values))
+    replays.count(conn, [(replay_id, None, DeliveryStatus.CANCELLED) for replay_id in found.values()])
+    return len(found)
+
+
+def _locked(conn: Connection, id: str) -> Delivery | None:
+    return one(conn, select(deliveries).where(deliveries.c.id == id).with_for_update(), read)
+
+
+_PENDING: Final = in_state(deliveries.c.status, DeliveryStatus.PENDING)
 
 
 def _ended(now: Instant) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, exists, func, insert, literal,
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import DELIVERY, EVENT, DeliveryStatus, JobStatus, new_id
+from relay.ids import new_id
+from relay.model import DELIVERY, EVENT, DeliveryStatus, JobStatus
 from relay.store.bulk import insert_ignoring
 from relay.store.rows import Page, Row, Window, dump, load, one
 from relay.store.rows import page as page_of

@@ -86,10 +86,15 @@ def begin_again(conn: Connection, key: str, status: int, now: Instant) -> bool:
     return conn.execute(update(idempotency_keys).where(*known).values(status=None, created_at=now)).rowcount == 1
 
 
-def finish(conn: Connection, key: str, status: int, response_sealed: bytes) -> None:
-    """Keep the answer. Belongs into the transaction of the effect."""
+def finish(conn: Connection, key: str, status: int, response_sealed: bytes, job_id: str | None = None) -> None:
+    """Keep the answer, and which job it is about. Belongs into the transaction of the effect."""
     change = update(idempotency_keys).where(idempotency_keys.c.key == key)
-    conn.execute(change.values(status=status, response_sealed=response_sealed))
+    conn.execute(change.values(status=status, response_sealed=response_sealed, job_id=job_id))
+
+
+def erase(conn: Connection, job_id: str) -> None:
+    """Erase the answers that are kept about a job. Their keys stay taken: a repetition would make the job again."""
+    conn.execute(update(idempotency_keys).where(idempotency_keys.c.job_id == job_id).values(response_sealed=None))
 
 
 def forget(conn: Connection, key: str) -> None:

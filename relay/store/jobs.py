@@ -8,9 +8,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, select
 
 from relay.model import JOB, Job, JobStatus
-from relay.store.rows import Connection, Page, Row, Window, dump, load, one
-from relay.store.rows import page as page_of
+from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, newest_of, one, page_of_states
 from relay.store.schema import job_keys, jobs, webhooks
+
+USUAL: Final = (JobStatus.COMPLETED, JobStatus.FETCHING)  # what `ix_jobs_odd` leaves out
 
 
 def get(conn: Connection, id: str) -> Job | None:
@@ -36,13 +37,18 @@ def page(
 ) -> Page[Job]:
     """Newest first; `status` names the states that are wanted, none meaning all."""
     where: list[ColumnElement[bool]] = []
-    if status:
-        where.append(jobs.c.status.in_([state.value for state in status]))
     if webhook_id is not None:
         where.append(jobs.c.webhook_id == webhook_id)
     if provider_job_id is not None:
-        where.append(jobs.c.id.in_(_known_as(provider_job_id, webhook_id)))
-    return page_of(conn, jobs, JOB, window or Window(), where, read)
+        where.append(jobs.c.id.in_(list(conn.execute(_known_as(provider_job_id, webhook_id)).scalars())))
+    window = window or Window()
+    states = in_states(jobs.c.status, status, USUAL)
+    if JobStatus.FETCHING in status:
+        fetching = states[list(dict.fromkeys(status)).index(JobStatus.FETCHING)]
+        due = select(jobs.c.id, jobs.c.webhook_id, jobs.c.status).where(jobs.c.due_at.is_not(None))  # all of them are
+        equal = {"webhook_id": webhook_id, "status": JobStatus.FETCHING.value}
+        fetching.append(jobs.c.id.in_(newest_of(due, JOB, window, equal)))
+    return page_of_states(conn, jobs, JOB, window, where, states, read)
 
 
 def _known_as(provider_job_id: str, webhook_id: str | None) -> Select[str]:

@@ -11,8 +11,7 @@ from relay.errors import NotFound
 from relay.frozen import frozen
 from relay.model import NOTIFICATION, Notification, NotificationStatus
 from relay.store import results
-from relay.store.rows import Connection, Page, Row, Window, has_status, load, one
-from relay.store.rows import page as page_of
+from relay.store.rows import ColumnElement, Connection, Page, Row, Window, in_states, load, one, page_of_states
 from relay.store.schema import notifications
 
 
@@ -40,12 +39,13 @@ def page(
     window: Window | None = None,
 ) -> Page[Notification]:
     """Newest first; `status` names the states that are wanted, none meaning all."""
-    where = has_status(notifications.c.status, status, NotificationStatus.ACCEPTED)
+    where: list[ColumnElement[bool]] = []
+    states = in_states(notifications.c.status, status, [NotificationStatus.ACCEPTED])
     if webhook_id is not None:
         where.append(notifications.c.webhook_id == webhook_id)
     if job_id is not None:
         where.append(notifications.c.job_id == job_id)
-    return page_of(conn, notifications, NOTIFICATION, window or Window(), where, read)
+    return page_of_states(conn, notifications, NOTIFICATION, window or Window(), where, states, read)
 
 
 def body(conn: Connection, id: str) -> bytes:

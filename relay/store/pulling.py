@@ -14,9 +14,11 @@ from sqlalchemy import Connection, case, delete, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import DELIVERY, Attempt, Delivery, DeliveryStatus, lowest_id
+from relay.ids import lowest_id
+from relay.model import DELIVERY, Attempt, Delivery, DeliveryStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
+from relay.store import replays
 from relay.store.bulk import insert_many, lookup
 from relay.store.queue import Held, held
 from relay.store.schema import attempts, deliveries, results, subscriptions
@@ -110,6 +112,7 @@ def acknowledge(
         "last_error": None,
     }
     if mine:
+        replays.count_settled(connection, mine, DeliveryStatus.DELIVERED)
         connection.execute(update(deliveries).where(deliveries.c.id.in_(mine)).values(done))
         _close_attempts(connection, mine, now, None)
     return {message_id: _best(found.get(message_id, set())) for message_id in message_ids}
@@ -182,7 +185,9 @@ def exhaust(connection: Connection, before: Instant, now: Instant) -> int:
         "claims": column.claims + 1,
         "last_error": "not_acknowledged",
     }
-    return connection.execute(update(deliveries).where(column.id.in_(old)).values(values)).rowcount
+    ids = list(connection.execute(old.order_by(column.id).with_for_update()).scalars())
+    replays.count_settled(connection, ids, DeliveryStatus.EXHAUSTED)
+    return connection.execute(update(deliveries).where(column.id.in_(ids)).values(values)).rowcount
 
 
 def adopt(connection: Connection) -> int:

@@ -32,11 +32,16 @@ class Due:
 
 @frozen()
 class QueueTable:
-    """How a table waits: `lane` is the column that shares capacity, `order` the one that says who goes first."""
+    """How a table waits: `lane` is the column that shares capacity, `order` the one that says who goes first; rows
+    whose ids are `late` stand behind all others of their lane."""
 
     table: Table
     lane: str
     order: str
+    late: Callable[[str], bool] | None = None
+
+
+LATE: Final = 1 << 53  # added to the order of what stands behind: no instant is so large
 
 
 def due(connection: Connection, queue: QueueTable, now: Instant, limit: int) -> list[Due]:
@@ -69,7 +74,9 @@ def _lane_query(dialect: str, queue: QueueTable, later: bool) -> str:
 
 
 def _due(row: Row[Any], queue: QueueTable) -> Due:
-    return Due(row.id, getattr(row, queue.lane), getattr(row, queue.order))
+    order: int = getattr(row, queue.order)
+    behind = LATE if queue.late is not None and queue.late(row.id) else 0
+    return Due(row.id, getattr(row, queue.lane), order + behind)
 
 
 def next_due_at(connection: Connection, queue: QueueTable, now: Instant) -> Instant | None:
@@ -135,7 +142,7 @@ def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[s
 @lru_cache
 def _held_columns(table: Table) -> tuple[tuple[str, ...], Callable[..., Any]]:
     """What a settlement needs to know of a row that is still ours."""
-    names = ("id", "claims", "status", "attempts", "notified_at", "budget_from")
+    names = ("id", "claims", "status", "attempts", "notified_at", "budget_from", "replay_id")
     columns = tuple(name for name in names if name in table.c)
     return columns, namedtuple("HeldRow", columns)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import RESULT, Delivery, DeliveryStatus, Replay, ReplayStatus, Result, lowest_id
+from relay.ids import lowest_id
+from relay.model import RESULT, Delivery, DeliveryStatus, Replay, ReplayStatus, Result
 from relay.store import deliveries as delivery_rows
 from relay.store import replays as replay_rows
 from relay.store import results as result_rows
@@ -18,6 +19,9 @@ from relay.store.configuration import held_version
 from relay.store.schema import deliveries, replays, results
 
 PAGE: Final = 200
+LOOK_AT: Final = 1000  # results that one look goes through, however few of them are wanted
+
+Standing = tuple[DeliveryStatus, int | None]  # of a delivery, with the HTTP status of its latest attempt
 
 
 @frozen()
@@ -25,31 +29,47 @@ class Candidates:
     """A page of results, and what the subscriptions asked about have of them already."""
 
     results: list[Result]
-    statuses: Mapping[tuple[str, str], set[DeliveryStatus]]  # result, subscription
+    standings: Mapping[tuple[str, str], list[Standing]]  # result, subscription
+    looked_to: str  # everything up to this id has been looked at
+    is_last: bool
 
 
-def conditions(filter: Mapping[str, Any], subscription_ids: Sequence[str]) -> list[ColumnElement[bool]]:
-    """The filter of a replay, as the contract has it, over `results`. Times are Instants."""
+def conditions(filter: Mapping[str, Any], subscription_ids: Sequence[str], own: str) -> list[ColumnElement[bool]]:
+    """The filter of a replay, as the contract has it, over `results`, but for its webhook and times."""
     column = results.c
     wanted: list[ColumnElement[bool]] = []
-    if (webhook_id := filter.get("webhook_id")) is not None:
-        wanted.append(column.webhook_id == webhook_id)
-    if (created_after := filter.get("created_after")) is not None:
-        wanted.append(column.id >= lowest_id(RESULT, created_after))
-    if (created_before := filter.get("created_before")) is not None:
-        wanted.append(column.id < lowest_id(RESULT, created_before))
     if (result_ids := filter.get("result_ids")) is not None:
         wanted.append(column.id.in_(list(result_ids)))
     if (types := filter.get("types")) is not None:
         wanted.append(column.status.in_([name.removeprefix("result.") for name in types]))
-    if (statuses := filter.get("delivery_status")) is not None:
+    statuses, answers = filter.get("delivery_status"), filter.get("http_status")
+    if statuses is not None or answers is not None:
         has = select(deliveries.c.id).where(
             deliveries.c.result_id == column.id,
             deliveries.c.subscription_id.in_(list(subscription_ids)),
-            deliveries.c.status.in_(list(statuses)),
+            *_not_of(own),
         )
+        if statuses is not None:
+            has = has.where(deliveries.c.status.in_(list(statuses)))
+        if answers is not None:
+            has = has.where(deliveries.c.http_status.in_(list(answers)))
         wanted.append(has.exists())
     return wanted
+
+
+def _place(filter: Mapping[str, Any], after_id: str | None, upper_id: str) -> list[ColumnElement[bool]]:
+    """Where in `results` to look: what an index answers by itself. Times are Instants."""
+    column = results.c
+    place = [column.id <= upper_id]
+    if (webhook_id := filter.get("webhook_id")) is not None:
+        place.append(column.webhook_id == webhook_id)
+    if (created_before := filter.get("created_before")) is not None:
+        place.append(column.id < lowest_id(RESULT, created_before))
+    if after_id is not None:
+        place.append(column.id > after_id)
+    elif (created_after := filter.get("created_after")) is not None:
+        place.append(column.id >= lowest_id(RESULT, created_after))
+    return place
 
 
 def candidates(
@@ -59,21 +79,55 @@ def candidates(
     *,
     after_id: str | None,
     upper_id: str,
+    limit: int = PAGE,
+    own: str = "",
 ) -> Candidates:
-    """The next page of results after `after_id`, oldest first."""
+    """The next results after `after_id`, oldest first: at most `limit`, out of so many that a look is never long.
+
+    Deliveries of the replay `own` count as not made.
+    """
     column = results.c
-    query = select(results).where(column.id <= upper_id, *conditions(filter, subscription_ids))
-    if after_id is not None:
-        query = query.where(column.id > after_id)
-    found = [result_rows.read(row) for row in connection.execute(query.order_by(column.id).limit(PAGE))]
-    had = select(deliveries.c.result_id, deliveries.c.subscription_id, deliveries.c.status).where(
-        deliveries.c.result_id.in_([result.id for result in found]),
-        deliveries.c.subscription_id.in_(list(subscription_ids)),
-    )
-    statuses: dict[tuple[str, str], set[DeliveryStatus]] = {}
-    for row in connection.execute(had):
-        statuses.setdefault((row.result_id, row.subscription_id), set()).add(DeliveryStatus(row.status))
-    return Candidates(found, statuses)
+    place = _place(filter, after_id, upper_id)
+    end = None
+    if filter.get("result_ids") is None:
+        far = select(column.id).where(*place).order_by(column.id).limit(1).offset(LOOK_AT - 1)
+        end = connection.execute(far).scalar()
+    bound = [] if end is None else [column.id <= end]
+    query = select(results).where(*place, *bound, *conditions(filter, subscription_ids, own))
+    found = [result_rows.read(row) for row in connection.execute(query.order_by(column.id).limit(limit))]
+    full = len(found) == limit
+    looked_to = found[-1].id if full else end or upper_id
+    return Candidates(found, _standings(connection, found, subscription_ids, own), looked_to, end is None and not full)
+
+
+def _standings(
+    connection: Connection, found: Sequence[Result], subscription_ids: Sequence[str], own: str
+) -> dict[tuple[str, str], list[Standing]]:
+    standings: dict[tuple[str, str], list[Standing]] = {}
+    if found:
+        column = deliveries.c
+        had = select(column.result_id, column.subscription_id, column.status, column.http_status).where(
+            column.result_id.in_([result.id for result in found]),
+            column.subscription_id.in_(list(subscription_ids)),
+            *_not_of(own),
+        )
+        for row in connection.execute(had):
+            standing = (DeliveryStatus(row.status), row.http_status)
+            standings.setdefault((row.result_id, row.subscription_id), []).append(standing)
+    return standings
+
+
+def _not_of(replay_id: str) -> list[ColumnElement[bool]]:
+    return [deliveries.c.replay_id != replay_id] if replay_id else []
+
+
+def due_counts(connection: Connection, subscription_ids: Sequence[str], now: Instant, most: int) -> Iterator[int]:
+    """How many deliveries of each subscription are due (or under way), counted up to `most`."""
+    for subscription_id in subscription_ids:
+        waiting = select(deliveries.c.id).where(
+            deliveries.c.subscription_id == subscription_id, deliveries.c.due_at <= now
+        )
+        yield connection.execute(select(func.count()).select_from(waiting.limit(most).subquery())).scalar() or 0
 
 
 def locked(connection: Connection, replay_id: str) -> Replay | None:
@@ -83,40 +137,65 @@ def locked(connection: Connection, replay_id: str) -> Replay | None:
 
 
 def advance(
-    connection: Connection, replay: Replay, page: Candidates, new: Sequence[Delivery], *, config_version: int
+    connection: Connection,
+    replay: Replay,
+    page: Candidates,
+    new: Sequence[Delivery],
+    *,
+    config_version: int,
+    next_due_at: Instant | None,
 ) -> bool:
-    """Insert a page's deliveries and move on, together. False: the configuration changed, nothing was done."""
+    """Insert a page's deliveries and move on, together. False: the configuration changed, nothing was done.
+
+    A page that another process has planned meanwhile, or one of a replay that does not run any more, is left out.
+    """
     if held_version(connection) != config_version:
         return False
+    now = locked(connection, replay.id)
+    if now is None or now.status is not ReplayStatus.RUNNING or now.planned or now.cursor != replay.cursor:
+        return True
     insert_many(connection, deliveries, delivery_rows.COLUMNS, [delivery_rows.to_row(delivery) for delivery in new])
-    values: dict[str, Any] = {"total": replays.c.total + len(new), "planned": len(page.results) < PAGE}
-    if page.results:
-        values["cursor"] = page.results[-1].id
+    values: dict[str, Any] = {
+        "total": replays.c.total + len(new),
+        "planned": page.is_last,
+        "cursor": page.looked_to,
+        "next_due_at": next_due_at if now.rate_per_second == replay.rate_per_second else None,
+    }
     connection.execute(update(replays).where(replays.c.id == replay.id).values(values))
     return True
 
 
-def unplanned(connection: Connection) -> list[str]:
-    """Replays that still have pages to plan, oldest first."""
-    query = select(replays.c.id).where(replays.c.status == ReplayStatus.RUNNING.value, ~replays.c.planned)
-    return list(connection.execute(query.order_by(replays.c.id)).scalars())
+def living(connection: Connection) -> list[Replay]:
+    """Replays that are not over, and cancelled ones of which something may still be pending; oldest first."""
+    left = replays.c.total > replays.c.delivered + replays.c.failed
+    cancelled = and_(replays.c.status == ReplayStatus.CANCELLED.value, left)
+    query = select(replays).where(or_(replays.c.status.in_(replay_rows.LIVING), cancelled)).order_by(replays.c.id)
+    return [replay_rows.read(row) for row in connection.execute(query)]
 
 
-def finish(connection: Connection) -> int:
+def is_over(connection: Connection) -> bool:
+    """Whether there is something for `finish` to do."""
+    return connection.execute(select(replays.c.id).where(*_over()).limit(1)).first() is not None
+
+
+def finish(connection: Connection, now: Instant) -> int:
     """Mark as done what is planned and has nothing pending; how many."""
+    done = {"status": ReplayStatus.DONE.value, "finished_at": now}
+    return connection.execute(update(replays).where(*_over()).values(done)).rowcount
+
+
+def _over() -> list[ColumnElement[bool]]:
     pending = select(deliveries.c.id).where(
         deliveries.c.replay_id == replays.c.id,
         deliveries.c.replay_id != "",
         deliveries.c.status == DeliveryStatus.PENDING.value,
     )
-    over = (replays.c.status == ReplayStatus.RUNNING.value, replays.c.planned, ~pending.exists())
-    return connection.execute(update(replays).where(*over).values(status=ReplayStatus.DONE.value)).rowcount
+    return [replays.c.status == ReplayStatus.RUNNING.value, replays.c.planned, ~pending.exists()]
 
 
-def has_running(connection: Connection) -> bool:
-    """Whether any replay is running."""
-    query = select(func.count()).select_from(replays).where(replays.c.status == ReplayStatus.RUNNING.value)
-    return bool(connection.execute(query).scalar())
+def expect(connection: Connection, replay_id: str, count: int) -> None:
+    """Keep how many deliveries will come of it."""
+    connection.execute(update(replays).where(replays.c.id == replay_id).values(expected=count))
 
 
 def newest_result_id(connection: Connection, now: Instant) -> str:

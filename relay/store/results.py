@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, delete, func, literal_column, select, upda
 
 from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
-from relay.store.rows import Connection, Page, Row, Window, dump, load, one
-from relay.store.rows import page as page_of
+from relay.store import configuration, idempotency, usage
+from relay.store import deliveries as delivery_rows
+from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
 from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
 
 
@@ -35,15 +36,14 @@ def page(
 ) -> Page[Result]:
     """Newest first; `status` names the states that are wanted, none meaning all; `unrouted`: that nobody wanted."""
     where: list[ColumnElement[bool]] = []
-    if status:
-        where.append(results.c.status.in_([state.value for state in status]))
     if webhook_id is not None:
         where.append(results.c.webhook_id == webhook_id)
     if job_id is not None:
         where.append(results.c.job_id == job_id)
     if unrouted:
         where.append(results.c.matched == literal_column("0"))  # spelt out, for the partial index
-    return page_of(conn, results, RESULT, window or Window(), where, read)
+    states = in_states(results.c.status, status, [JobStatus.COMPLETED])
+    return page_of_states(conn, results, RESULT, window or Window(), where, states, read)
 
 
 def payload(conn: Connection, payload_id: str) -> bytes:
@@ -66,14 +66,15 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
     """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it),
-    excerpts and captures of the provider's messages, and the deliveries still to be made. The row stays, without a
-    payload.
-    False when there is no such result.
+    excerpts and captures of the provider's messages, kept answers to a submit, and the deliveries still to be made.
+    The row stays, without a payload. False when there is no such result.
     """
     found = get(conn, id)
     if found is None:
         return False
     _erase_notifications(conn, found.job_id)
+    idempotency.erase(conn, found.job_id)
+    usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
     if found.payload_id is not None:
         drop_payloads(conn, [found.payload_id])
     conn.execute(update(attempts).where(attempts.c.owner_id == found.job_id).values(response_excerpt=None))
@@ -81,6 +82,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
     conn.execute(update(results).where(results.c.id == id).values(emptied))
     _cancel_deliveries(conn, id, now)
+    configuration.bump(conn)  # every process then drops the envelopes that it has in memory
     return True
 
 
@@ -93,7 +95,7 @@ def _erase_notifications(conn: Connection, job_id: str) -> None:
 
 
 def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
-    waiting = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    mine = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
     ended = {
         "status": DeliveryStatus.CANCELLED.value,
         "settled_at": now,
@@ -103,7 +105,7 @@ def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
         "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
         "last_error": "payload_erased",
     }
-    conn.execute(update(deliveries).where(*waiting).values(ended))
+    delivery_rows.end(conn, select(deliveries.c.id, deliveries.c.replay_id).where(*mine), ended)
 
 
 def drop_payloads(conn: Connection, payload_ids: Sequence[str]) -> None:

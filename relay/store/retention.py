@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, Select, delete, exists, select
 
 from relay.clock import Instant
-from relay.model import EVENT, JOB, NOTIFICATION, RESULT, DeliveryStatus, lowest_id
+from relay.ids import lowest_id
+from relay.model import EVENT, JOB, NOTIFICATION, RESULT, DeliveryStatus
+from relay.store import usage
 from relay.store.schema import (
     attempts,
     captures,
@@ -24,20 +26,66 @@ from relay.store.schema import (
 )
 
 BATCH: Final = 100
+KEPT_FREE_PAGES: Final = 2048  # 8 MiB that the next results will want
 
 
-def drop_results(connection: Connection, before: Instant) -> int:
-    """Delete results that are older, with payloads, deliveries and attempts. One with a pending delivery is kept."""
-    waits = exists().where(deliveries.c.result_id == results.c.id, deliveries.c.status == DeliveryStatus.PENDING.value)
-    query = select(results.c.id, results.c.payload_id).where(results.c.id < lowest_id(RESULT, before), ~waits)
+def has_older(connection: Connection, limits: Mapping[str, Instant]) -> list[tuple[str, str]]:
+    """Which of results, jobs and notifications of which webhook are older than its limit: a look at an index each."""
+    found = []
+    for webhook_id, before in limits.items():
+        for table, prefix in ((results, RESULT), (jobs, JOB), (notifications, NOTIFICATION)):
+            column = table.c
+            query = select(column.id).where(column.webhook_id == webhook_id, column.id < lowest_id(prefix, before))
+            if connection.execute(query.limit(1)).first() is not None:
+                found.append((table.name, webhook_id))
+    return found
+
+
+def drop_results(connection: Connection, webhook_id: str, before: Instant) -> int:
+    """Delete some results that are older, with payloads, deliveries and attempts; how many. One with a pending delivery
+    is kept."""
+    query = _droppable(webhook_id).where(results.c.id < lowest_id(RESULT, before))
     rows = list(connection.execute(query.order_by(results.c.id).limit(BATCH)))
+    _drop_results(connection, webhook_id, rows)
+    return len(rows)
+
+
+def drop_excess(connection: Connection, webhook_id: str, most_bytes: int) -> int:
+    """Delete some of the oldest results of a webhook that has more payload bytes than it may, with their jobs and
+    notifications; how many."""
+    excess = usage.stored(connection, webhook_id) - most_bytes
+    if excess <= 0:
+        return 0
+    rows = []
+    for row in connection.execute(_droppable(webhook_id).order_by(results.c.id).limit(BATCH)):
+        if excess <= 0:
+            break
+        rows.append(row)
+        excess -= row.size_bytes or 0
+    _drop_results(connection, webhook_id, rows)
+    job_ids = [row.job_id for row in rows]
+    mine = notifications.c.job_id.in_(job_ids)
+    large = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
+    _drop_payloads(connection, list(connection.execute(large).scalars()))
+    connection.execute(delete(notifications).where(mine))
+    _drop_jobs(connection, select(jobs.c.id).where(jobs.c.id.in_(job_ids)))
+    return len(rows)
+
+
+def _droppable(webhook_id: str) -> Select[Any]:
+    waits = exists().where(deliveries.c.result_id == results.c.id, deliveries.c.status == DeliveryStatus.PENDING.value)
+    columns = (results.c.id, results.c.job_id, results.c.payload_id, results.c.size_bytes)
+    return select(*columns).where(results.c.webhook_id == webhook_id, ~waits)
+
+
+def _drop_results(connection: Connection, webhook_id: str, rows: Sequence[Any]) -> None:
     ids = [row.id for row in rows]
     sent = select(deliveries.c.id).where(deliveries.c.result_id.in_(ids))
     connection.execute(delete(attempts).where(attempts.c.owner_id.in_(sent)))
     connection.execute(delete(deliveries).where(deliveries.c.result_id.in_(ids)))
     _drop_payloads(connection, [row.payload_id for row in rows if row.payload_id is not None])
+    usage.subtract(connection, webhook_id, [(row.id, row.size_bytes or 0) for row in rows])
     connection.execute(delete(results).where(results.c.id.in_(ids)))
-    return len(ids)
 
 
 def drop_events(connection: Connection, before: Instant) -> int:
@@ -52,10 +100,16 @@ def drop_events(connection: Connection, before: Instant) -> int:
     return len(ids)
 
 
-def drop_jobs(connection: Connection, before: Instant) -> int:
-    """Delete settled jobs that are older and have no result left."""
+def drop_jobs(connection: Connection, webhook_id: str, before: Instant) -> int:
+    """Delete some settled jobs that are older and have no result left; how many."""
+    return _drop_jobs(
+        connection, select(jobs.c.id).where(jobs.c.webhook_id == webhook_id, jobs.c.id < lowest_id(JOB, before))
+    )
+
+
+def _drop_jobs(connection: Connection, which: Select[Any]) -> int:
     has = exists().where(results.c.job_id == jobs.c.id)
-    query = select(jobs.c.id).where(jobs.c.id < lowest_id(JOB, before), jobs.c.due_at.is_(None), ~has)
+    query = which.where(jobs.c.due_at.is_(None), ~has)
     unclaimed = query.order_by(jobs.c.id).limit(BATCH).with_for_update(skip_locked=True)  # none is woken meanwhile
     ids = list(connection.execute(unclaimed).scalars())
     connection.execute(delete(attempts).where(attempts.c.owner_id.in_(ids)))
@@ -64,16 +118,23 @@ def drop_jobs(connection: Connection, before: Instant) -> int:
     return len(ids)
 
 
-def drop_notifications(connection: Connection, before: Instant) -> int:
-    """Delete notifications that are older and whose job is gone (or never was)."""
+def drop_notifications(connection: Connection, webhook_id: str, before: Instant) -> int:
+    """Delete some notifications that are older and whose job is gone (or never was); how many."""
     has = exists().where(jobs.c.id == notifications.c.job_id)
-    query = select(notifications.c.id, notifications.c.payload_id).where(
-        notifications.c.id < lowest_id(NOTIFICATION, before), ~has
-    )
+    mine = (notifications.c.webhook_id == webhook_id, notifications.c.id < lowest_id(NOTIFICATION, before))
+    query = select(notifications.c.id, notifications.c.payload_id).where(*mine, ~has)
     rows = list(connection.execute(query.order_by(notifications.c.id).limit(BATCH)))
     _drop_payloads(connection, [row.payload_id for row in rows if row.payload_id is not None])
     connection.execute(delete(notifications).where(notifications.c.id.in_([row.id for row in rows])))
     return len(rows)
+
+
+Drop = Callable[[Connection, str, Instant], int]
+DROP: Final[Mapping[str, Drop]] = {
+    results.name: drop_results,
+    jobs.name: drop_jobs,
+    notifications.name: drop_notifications,
+}
 
 
 def drop_replays(connection: Connection, before: Instant) -> int:
@@ -97,3 +158,23 @@ def drop_idempotency_keys(connection: Connection, before: Instant) -> int:
 def _drop_payloads(connection: Connection, payload_ids: Sequence[str]) -> None:
     if payload_ids:
         connection.execute(delete(payload_chunks).where(payload_chunks.c.payload_id.in_(payload_ids)))
+
+
+def give_back_pages(connection: Connection, most: int = 256) -> int:
+    """Give free pages of the SQLite file back to the disk, a few at a time; 1 while there are many more."""
+    if connection.dialect.name != "sqlite":
+        return 0  # autovacuum makes room for new rows there
+    free = _free_pages(connection)
+    if free <= KEPT_FREE_PAGES:
+        return 0
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA incremental_vacuum({most})")
+        cursor.fetchall()  # a step for each page, though none gives a row
+    finally:
+        cursor.close()
+    return int(KEPT_FREE_PAGES < _free_pages(connection) < free)
+
+
+def _free_pages(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0)

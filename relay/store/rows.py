@@ -13,9 +13,10 @@ from sqlalchemy import Row as SqlRow
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import Secret, lowest_id
+from relay.ids import lowest_id
+from relay.model import Secret
 
-__all__ = ["Connection", "Page", "Row", "Seal", "Unseal"]
+__all__ = ["ColumnElement", "Connection", "Page", "Row", "Seal", "Unseal"]
 
 Row = SqlRow[Any]
 Seal = Callable[[str, str, str, bytes], bytes]
@@ -59,7 +60,42 @@ def page(
     return Page([read(row) for row in rows[: window.limit]], len(rows) > window.limit)
 
 
-def _bounds(column: Column[Any], prefix: str, window: Window) -> list[ColumnElement[bool]]:
+def page_of_states(
+    conn: Connection,
+    table: Table,
+    prefix: str,
+    window: Window,
+    where: Sequence[ColumnElement[bool]],
+    states: Sequence[Sequence[ColumnElement[bool]]],
+    read: Callable[[Row], T],
+) -> Page[T]:
+    """One keyset page of the rows that are in one of several states, each of which has an index that is in order.
+
+    One statement for all of them would have to sort everything that is in these states.
+    """
+    if len(states) == 1:
+        return page(conn, table, prefix, window, [*where, *states[0]], read)
+    rows: list[Row] = []
+    for state in states:
+        conditions = [*where, *state, *_bounds(table.c.id, prefix, window)]
+        query = select(table).where(and_(true(), *conditions)).order_by(table.c.id.desc()).limit(window.limit + 1)
+        rows += conn.execute(query)
+    rows.sort(key=lambda row: row.id, reverse=True)
+    return Page([read(row) for row in rows[: window.limit]], len(rows) > window.limit)
+
+
+def newest_of(found: Select[Any], prefix: str, window: Window, where: Mapping[str, Any]) -> Select[Any]:
+    """The ids of the page's rows among `found`, few rows that an index without order finds; `where` are equalities.
+
+    Materialized: a planner that saw the order and the limit would walk back from the newest row of all, on and on.
+    """
+    few = found.cte("few").prefix_with("MATERIALIZED")
+    equal = [few.c[name] == value for name, value in where.items() if value is not None]
+    query = select(few.c.id).where(and_(true(), *equal, *_bounds(few.c.id, prefix, window)))
+    return query.order_by(few.c.id.desc()).limit(window.limit + 1)
+
+
+def _bounds(column: ColumnElement[Any], prefix: str, window: Window) -> list[ColumnElement[bool]]:
     bounds: list[ColumnElement[bool]] = []
     if window.before_id is not None:
         bounds.append(column < window.before_id)
@@ -76,21 +112,23 @@ def one(conn: Connection, query: Select[Any], read: Callable[[Row], T]) -> T | N
     return None if row is None else read(row)
 
 
-def has_status(column: Column[str], wanted: Sequence[StrEnum], usual: StrEnum) -> list[ColumnElement[bool]]:
-    """`column` is one of `wanted` (any, when empty), with the states in the text of the statement.
+def in_state(column: Column[str], state: StrEnum, usual: Sequence[StrEnum] = ()) -> list[ColumnElement[bool]]:
+    """`column` is `state`, with the states in the text of the statement.
 
     A partial index `WHERE status <> 'usual'` serves only a statement whose text implies that condition: bound
     parameters prove nothing to either planner, and SQLite wants the very condition.
     """
-    if not wanted:
-        return []
-    if len(wanted) == 1:
-        conditions: list[ColumnElement[bool]] = [column == literal(wanted[0].value, literal_execute=True)]
-    else:
-        conditions = [column.in_([literal(status.value, literal_execute=True) for status in wanted])]
-    if usual not in wanted:
-        conditions.append(column != literal(usual.value, literal_execute=True))
+    conditions: list[ColumnElement[bool]] = [column == literal(state.value, literal_execute=True)]
+    if state not in usual:
+        conditions += [column != literal(other.value, literal_execute=True) for other in usual]
     return conditions
+
+
+def in_states(
+    column: Column[str], wanted: Sequence[StrEnum], usual: Sequence[StrEnum]
+) -> list[list[ColumnElement[bool]]]:
+    """`in_state` for each of `wanted`; one condition that always holds when none is."""
+    return [in_state(column, state, usual) for state in dict.fromkeys(wanted)] or [[]]
 
 
 def dump(value: Any) -> str:

@@ -18,13 +18,12 @@ from relay.frozen import frozen
 from relay.model import Attempt, Delivery, DeliveryStatus, JobStatus, Result, SubscriptionStatus
 from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
-from relay.store import events
+from relay.store import events, replays
 from relay.store import results as result_rows
 from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
 from relay.store.configuration import bump, held_version
 from relay.store.queue import held
 from relay.store.schema import (
-    attempts,
     deliveries,
     job_keys,
     jobs,
@@ -90,12 +89,7 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     done = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Settled.DONE]
     _write_ended(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Ended)], ours)
     _write_postponed(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Postponed)], ours)
-    insert_many(
-        connection,
-        attempts,
-        attempt_rows.COLUMNS,
-        [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None],
-    )
+    attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
     _learn(connection, [(*key, item.job_id) for item in done for key in item.learnt_keys])
     return outcomes
 
@@ -255,9 +249,10 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             unsettled.discard(item.delivery_id)
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
-        _SETTLE_DELIVERY.run(connection, [_delivery_values(item) for item in done])
-        made = [attempt_rows.to_row(item.attempt) for item in done if item.attempt is not None]
-        insert_many(connection, attempts, attempt_rows.COLUMNS, made)
+        held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
+        values = [_delivery_values(item, ours[item.delivery_id].replay_id in held_off) for item in done]
+        _SETTLE_DELIVERY.run(connection, values)
+        attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for item in done:
             if item.disable_subscription is not None:
                 _disable(connection, item.disable_subscription, item.disable_reason, item.now)
@@ -290,7 +285,10 @@ def _with_fresh_budget(item: DeliverySettlement, row: Row[Any]) -> DeliverySettl
     return replace(item, status=DeliveryStatus.PENDING, due_at=item.now)
 
 
-def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
+def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, Any]:
+    due_at = item.due_at
+    if is_held_off and due_at is not None:
+        due_at = Instant(due_at + replays.HELD_MILLISECONDS)
     return {
         "delivery": item.delivery_id,
         "mine": item.claims,
@@ -298,7 +296,7 @@ def _delivery_values(item: DeliverySettlement) -> dict[str, Any]:
         "made": 0 if item.attempt is None else 1,
         "at": item.now if item.status is not DeliveryStatus.PENDING else None,
         "answer": None if item.attempt is None else item.attempt.http_status,
-        "due": item.due_at,
+        "due": due_at,
         "error": item.last_error,
     }
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Table, func, literal, select
+from sqlalchemy import Column, ColumnElement, Table, func, select
 
 from relay.clock import Instant, after, seconds_between
 from relay.frozen import frozen
-from relay.model import NOTIFICATION, RESULT, DeliveryStatus, lowest_id
-from relay.store.rows import Connection
+from relay.ids import lowest_id
+from relay.model import NOTIFICATION, RESULT, DeliveryStatus, JobStatus, NotificationStatus
+from relay.store.deliveries import USUAL
+from relay.store.rows import Connection, in_state
 from relay.store.schema import deliveries, jobs, notifications, results
+
+FINAL: Final = [status for status in JobStatus if status.is_final]
+TAKEN: Final = [status for status in NotificationStatus if status is not NotificationStatus.DUPLICATE]
 
 
 @frozen(kw_only=True)
@@ -30,18 +37,19 @@ class Stats:
 def read(conn: Connection, now: Instant, day_seconds: float) -> Stats:
     """Count. `day_seconds` is how far back the counts by status go."""
     since = after(now, -day_seconds)
-    exhausted = [deliveries.c.status == literal(DeliveryStatus.EXHAUSTED.value, literal_execute=True)]
-    usual = literal(DeliveryStatus.DELIVERED.value, literal_execute=True)
+    exhausted = in_state(deliveries.c.status, DeliveryStatus.EXHAUSTED, USUAL)
     return Stats(
         jobs_open=_count(conn, jobs, [jobs.c.due_at.is_not(None)]),
         jobs_overdue=_count(conn, jobs, [jobs.c.due_at.is_not(None), jobs.c.deadline < now]),
         oldest_due_job_seconds=_waited(conn, jobs.c.due_at, now),
         deliveries_pending=_count(conn, deliveries, [deliveries.c.due_at.is_not(None)])
         + _count(conn, deliveries, [deliveries.c.pull_at.is_not(None)]),
-        deliveries_exhausted=_count(conn, deliveries, [*exhausted, deliveries.c.status != usual]),
+        deliveries_exhausted=_count(conn, deliveries, exhausted),
         oldest_due_delivery_seconds=_waited(conn, deliveries.c.due_at, now),
-        notifications=_by_status(conn, notifications, lowest_id(NOTIFICATION, since)),
-        results=_by_status(conn, results, lowest_id(RESULT, since)),
+        notifications=_by_status(
+            conn, notifications, TAKEN, NotificationStatus.ACCEPTED, lowest_id(NOTIFICATION, since)
+        ),
+        results=_by_status(conn, results, FINAL, JobStatus.COMPLETED, lowest_id(RESULT, since)),
     )
 
 
@@ -54,6 +62,13 @@ def _waited(conn: Connection, due_at: Column[Any], now: Instant) -> float:
     return 0.0 if oldest is None else max(0.0, seconds_between(Instant(oldest), now))
 
 
-def _by_status(conn: Connection, table: Table, since_id: str) -> dict[str, int]:
-    query = select(table.c.status, func.count()).where(table.c.id >= since_id).group_by(table.c.status)
-    return {row[0]: row[1] for row in conn.execute(query)}
+def _by_status(conn: Connection, table: Table, states: Sequence[StrEnum], usual: StrEnum, since: str) -> dict[str, int]:
+    """The rare states are counted by their index; what is left of all is the usual one, whose rows nobody visits."""
+    column = table.c
+    found = {
+        state.value: _count(conn, table, [*in_state(column.status, state, [usual]), column.id >= since])
+        for state in states
+        if state is not usual
+    }
+    found[usual.value] = _count(conn, table, [column.id >= since]) - sum(found.values())
+    return {state: count for state, count in found.items() if count}

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, select, union_all
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import DELIVERY, JOB, NOTIFICATION, RESULT, Delivery, DeliveryStatus, Job, JobStatus, lowest_id
+from relay.ids import lowest_id
+from relay.model import DELIVERY, JOB, NOTIFICATION, RESULT, Delivery, DeliveryStatus, Job, JobStatus
 from relay.store import deliveries as delivery_rows
 from relay.store import jobs as job_rows
 from relay.store import notifications as notification_rows
 from relay.store import results as result_rows
 from relay.store.bulk import chunks
-from relay.store.rows import has_status
+from relay.store.rows import in_state
 from relay.store.schema import deliveries, jobs, notifications, results
 
 PAGE: Final = 500
@@ -75,8 +76,15 @@ def open_jobs(connection: Connection, webhook_id: str | None, limit: int) -> lis
 
 def open_deliveries(connection: Connection, webhook_id: str | None, limit: int) -> list[Delivery]:
     """The newest ones that are pending."""
-    pending = has_status(deliveries.c.status, [DeliveryStatus.PENDING], DeliveryStatus.DELIVERED)
-    query = _of(DELIVERIES, webhook_id).where(*pending).order_by(DELIVERIES.id.desc()).limit(limit)
+    waits = (deliveries.c.due_at, deliveries.c.pull_at)  # each has an index; materialized, or a planner walks all rows
+    due = union_all(*(select(deliveries.c.id).where(column.is_not(None)) for column in waits)).cte("few")
+    pending = deliveries.c.id.in_(select(due.prefix_with("MATERIALIZED").c.id))
+    query = (
+        _of(DELIVERIES, webhook_id)
+        .where(pending, *in_state(deliveries.c.status, DeliveryStatus.PENDING))
+        .order_by(DELIVERIES.id.desc())
+        .limit(limit)
+    )
     return [DELIVERIES.read(row) for row in connection.execute(query)]
 
 

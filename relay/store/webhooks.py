@@ -95,6 +95,8 @@ def _values(webhook: Webhook, seal: Seal) -> dict[str, Any]:
         "created_at": webhook.created_at,
         "updated_at": webhook.updated_at,
         "deleted_at": webhook.deleted_at,
+        "retention_days": webhook.retention_days,
+        "retention_bytes": webhook.retention_bytes,
     }
 
 
@@ -120,6 +122,8 @@ def read(row: Row, unseal: Unseal) -> Webhook:
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
+        retention_days=row.retention_days,
+        retention_bytes=row.retention_bytes,
     )
 
 

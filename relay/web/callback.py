@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from relay.clock import Clock
 from relay.errors import StoreUnavailable
-from relay.model import new_id
+from relay.ids import new_id
 from relay.pipeline.admission import Admitted, TurnedAway
 from relay.pipeline.prepare import Inbound
 from relay.pipeline.receive import Answer, Then

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relay.clock import Instant
-from relay.model import Scope, is_id
+from relay.ids import is_id
+from relay.model import Scope
 from relay.store.rows import Connection
 from relay.web import body as bodies
 from relay.web.auth import Caller, authenticate

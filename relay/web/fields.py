@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from relay.clock import Instant, parse_rfc3339, rfc3339
-from relay.model import DELIVERY, EVENT, ID_LENGTH, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK
+from relay.ids import ID_LENGTH
+from relay.model import DELIVERY, EVENT, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import relay
-from relay.model import ID_LENGTH
+from relay.ids import ID_LENGTH
 from relay.web import submit_docs
 from relay.web.endpoint import Endpoint
 from relay.web.fields import Problem as ProblemModel

@@ -17,7 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from relay.clock import Clock
 from relay.errors import Conflict, StoreError
-from relay.model import new_id
+from relay.ids import new_id
 
 REQUEST_ID: Final = "x-request-id"
 CONTENT_TYPE: Final = "application/problem+json"

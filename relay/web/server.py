@@ -16,7 +16,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from relay.clock import Clock
-from relay.model import new_id
+from relay.ids import new_id
 from relay.web.connections import ConnectionLimits, Connections
 from relay.web.direct import Direct
 from relay.web.protocol import GuardedProtocol

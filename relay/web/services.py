@@ -83,7 +83,7 @@ class Receiver(Protocol):
 
 
 class Replayer(Protocol):
-    """Replays: try, start, cancel."""
+    """Replays: try, start, steer, cancel."""
 
     async def wanted(self, subscription: Subscription, stored: Sequence[Result]) -> list[Result]:
         """Those of the results that a replay would deliver to it."""
@@ -95,6 +95,18 @@ class Replayer(Protocol):
 
     async def cancel(self, replay_id: str) -> Replay | None:
         """Stop it and end its pending deliveries; one that is over is returned as it is; None when there is none."""
+        ...
+
+    async def pause(self, replay_id: str) -> Replay | None:
+        """Hold it; one that does not run is returned as it is."""
+        ...
+
+    async def resume(self, replay_id: str) -> Replay | None:
+        """Go on with it; one that is not paused is returned as it is."""
+        ...
+
+    async def set_rate(self, replay_id: str, rate_per_second: float | None) -> Replay | None:
+        """Another rate for what is still to be planned; one that is over is returned as it is."""
         ...
 
 

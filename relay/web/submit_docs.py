@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from relay.model import ID_LENGTH
+from relay.ids import ID_LENGTH
 from relay.web.problems import CONTENT_TYPE, OUR_ERROR
 
 PATH: Final = "/submit/{webhook_id}/{path}"

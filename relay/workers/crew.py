@@ -64,9 +64,9 @@ class Crew(Generic[W]):
         """Whether new work is taken; not while stopping."""
         return self._accepting
 
-    def reserve(self, lane: str) -> bool:
+    def reserve(self, lane: str, *, late: bool = False) -> bool:
         """A slot for one piece of work of this lane. Pair it with `start` or `release`."""
-        return self._accepting and self.slots.reserve(lane)
+        return self._accepting and self.slots.reserve(lane, late=late)
 
     def release(self, lane: str) -> None:
         """Give back a slot that was reserved and not used."""

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from relay.store.queue import Due
+from relay.store.queue import LATE, Due
 
 MISSED: Final = 1 << 52  # behind every instant
 
@@ -61,6 +61,10 @@ class Lanes:
         """The order of the lane's first one."""
         return self._heaps[lane][0][0]
 
+    def is_late(self, lane: str) -> bool:
+        """Whether all that waits in this lane stands behind what may still come in."""
+        return self.head(lane) >= LATE
+
     def served(self, lane: str) -> int:
         """When this lane was last chosen from, in turns."""
         return self._served.get(lane, 0)
@@ -102,14 +106,20 @@ def round_robin(lanes: Lanes, lane: str) -> int:
     return lanes.served(lane)
 
 
-def pick(lanes: Lanes, policy: Policy, reserve: Callable[[str], bool], limit: int) -> list[tuple[str, str]]:
+class Reserve(Protocol):
+    """Take a slot for a piece of work of this lane; `late`: only if enough is left for what is not."""
+
+    def __call__(self, lane: str, *, late: bool = False) -> bool: ...
+
+
+def pick(lanes: Lanes, policy: Policy, reserve: Reserve, limit: int) -> list[tuple[str, str]]:
     """Up to `limit` pieces of work as (lane, id), each with a slot reserved."""
     picked: list[tuple[str, str]] = []
     candidates = [(policy(lanes, lane), lane) for lane in lanes]
     heapq.heapify(candidates)
     while candidates and len(picked) < limit:
         _, lane = heapq.heappop(candidates)
-        if not reserve(lane):
+        if not reserve(lane, late=lanes.is_late(lane)):
             continue  # this lane is full for now: it is not asked again in this round
         picked.append((lane, lanes.take(lane)))
         if lanes.depth(lane):

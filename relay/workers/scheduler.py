@@ -181,7 +181,7 @@ class Scheduler(Generic[W]):
         # Never quite the same: of two workers that rest in step the same one would come first every time.
         seconds = IDLE_SECONDS * (0.75 + 0.5 * self._clock.random())
         for lane in self._lanes:
-            seconds = min(seconds, self._crew.slots.opens_in(lane))
+            seconds = min(seconds, self._crew.slots.opens_in(lane, late=self._lanes.is_late(lane)))
         if not self._lanes and not self._hinted:
             now = self._clock.now()
             coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))

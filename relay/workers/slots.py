@@ -130,12 +130,15 @@ class Slots:
         """How many of this lane are under way."""
         return self._by_lane.get(lane, 0)
 
-    def reserve(self, lane: str) -> bool:
-        """Take a slot for one piece of work of this lane, if every limit allows it now."""
+    def reserve(self, lane: str, *, late: bool = False) -> bool:
+        """Take a slot for one piece of work of this lane, if every limit allows it now.
+
+        `late` work, which stands behind all other, gets one only while half of all and half of the lane's are free.
+        """
         if self._taken >= self._total:
             return False
         limit = self._limit_of(lane)
-        if not limit.open or self._is_full(lane, limit):
+        if not limit.open or self._is_full(lane, limit) or (late and self._is_half_full(lane, limit)):
             return False
         bucket = self._bucket(lane, limit.rate_per_second)
         if bucket is not None and bucket.ready_in(self._clock.monotonic()) > 0:
@@ -165,10 +168,11 @@ class Slots:
         if more and (bucket := self._buckets.get(lane)) is not None:
             bucket.charge(more)
 
-    def opens_in(self, lane: str) -> float:
+    def opens_in(self, lane: str, *, late: bool = False) -> float:
         """Seconds until this lane may start something by the passing of time alone; infinity if time does not help."""
         limit = self._limit_of(lane)
-        if not limit.open or self._taken >= self._total or self._is_full(lane, limit):
+        full = self._is_full(lane, limit) or (late and self._is_half_full(lane, limit))
+        if not limit.open or self._taken >= self._total or full:
             return math.inf
         bucket = self._bucket(lane, limit.rate_per_second)
         gate = self._gate.opens_in(lane)
@@ -179,6 +183,10 @@ class Slots:
     def _is_full(self, lane: str, limit: LaneLimit) -> bool:
         held = self._by_lane.get(lane, 0)
         return held >= limit.max_in_flight or (held > 0 and held >= self.free * self._share)
+
+    def _is_half_full(self, lane: str, limit: LaneLimit) -> bool:
+        half = max(1, limit.max_in_flight // 2)
+        return self._taken >= max(1, self._total // 2) or self._by_lane.get(lane, 0) >= half
 
     def _bucket(self, lane: str, rate: float | None) -> Bucket | None:
         if not rate:  # none at all, or none for this process: what was taken counts on if it gets a part again

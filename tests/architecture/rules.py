@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-BASE: Final = frozenset({"model", "errors", "clock", "jsontext", "frozen"})
+BASE: Final = frozenset({"model", "ids", "errors", "clock", "jsontext", "frozen"})
 TOOLS: Final = frozenset({"store", "outbound", "providers", "signing"})
 SETTINGS: Final = frozenset({"settings", "setting_types", "setting_sources", "keyfiles"})
 

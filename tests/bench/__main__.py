@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.bench import fairness, headofline, intake, memory, polling, results
+from tests.bench import fairness, headofline, intake, lists, memory, polling, replay, results
 from tests.bench.report import Line, as_json, machine, table
 from tests.bench.rig import RigError
 from tests.bench.scale import DEFAULT, LONG, Scale
@@ -26,6 +26,8 @@ BENCHES: Final[Mapping[str, Callable[[Scale], list[Line]]]] = {
     "fairness": fairness.run,
     "headofline": headofline.run,
     "polling": polling.run,
+    "lists": lists.run,
+    "replay": replay.run,
 }
 
 

@@ -25,6 +25,8 @@ class Scale:
     headofline_results: int = 120
     headofline_rate: float = 20.0
     headofline_backlog: int = 100_000
+    list_results: int = 50_000
+    replay_results: int = 10_000
     polling_jobs: int = 1_000
     polling_seconds: float = 30.0  # between two questions about one job
 
@@ -38,6 +40,8 @@ LONG: Final = Scale(
     memory_results=100_000,
     fairness_results=600,
     headofline_results=1_200,
+    list_results=1_000_000,
+    replay_results=100_000,
     polling_jobs=10_000,
     polling_seconds=300.0,
 )

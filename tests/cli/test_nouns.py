@@ -288,6 +288,23 @@ def test_a_replay_is_what_the_options_choose(api: FakeApi, run: Run) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "failed", "code"), [("done", 0, 0), ("done", 2, 6), ("cancelled", 0, 1), ("paused", 0, 7)]
+)
+def test_a_replay_that_is_waited_for_says_how_far_it_is(
+    api: FakeApi, run: Run, status: str, failed: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.cli.progress.POLL_SECONDS", 0.0)
+    steps = [(1, 0, "running"), (55, 0, "running"), (100 - failed, failed, status)]
+    shown = ({"id": "rpl_1", "total": 100, "delivered": d, "failed": f, "status": s} for d, f, s in steps)
+    api.answers = lambda request: Answer({"id": "rpl_1"}, 202) if request.method == "POST" else Answer(next(shown))
+    result = run("replay", "create", "res_1", "--wait")
+    assert result.exit_code == code, result.stderr
+    assert f"status\t{status}" in result.stdout
+    tenths = [line for line in result.stderr.splitlines() if "%" in line]
+    assert [line.split()[0] for line in tenths] == ["0", "50", "100"]
+
+
 def test_a_dry_run_says_that_nothing_was_sent(api: FakeApi, run: Run) -> None:
     api.answers = lambda _: Answer({"count": 3, "oldest": "T", "newest": "T", "samples": []})
     result = run("replay", "create", "--since", "6h", "--dry-run")

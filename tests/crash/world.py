@@ -86,6 +86,11 @@ class World(contextlib.AbstractContextManager["World"]):
         stage.await_ready()
         self._stage_port = int(stage.said().split()[1])
 
+    @property
+    def provider(self) -> str:
+        """Where the provider is: its results are below `/results/`."""
+        return f"http://127.0.0.1:{self._stage_port}"
+
     # --- the relay under test ---
 
     def env(self, port: int | None = None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.model import instant_of
+from relay.ids import instant_of
 from relay.outbound.deliveries import Reply
 from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import ORIGIN, Stage

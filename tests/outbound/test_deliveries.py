@@ -77,6 +77,23 @@ async def test_connections_are_reused_and_cookies_are_not_carried_over() -> None
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
 
+async def test_a_call_that_opens_a_connection_says_what_that_took_and_every_call_when_its_answer_came() -> None:
+    async def slowly(server: RawServer, reader: Reader, writer: Writer) -> None:
+        for _ in range(2):
+            await server.read_request(reader)
+            await asyncio.sleep(0.05)
+            writer.write(response(b"ok"))
+
+    async with raw_server(slowly) as server, door_to("127.0.0.1") as door:
+        first, second = [await door.post(f"http://a.test:{server.port}/", b"{}", {}) for _ in range(2)]
+    assert first.timing is not None and second.timing is not None
+    assert first.timing.dns_ms is not None and first.timing.connect_ms is not None
+    assert (second.timing.dns_ms, second.timing.connect_ms) == (None, None)
+    for reply in (first, second):
+        assert reply.timing is not None and reply.timing.first_byte_ms is not None
+        assert 40 <= reply.timing.first_byte_ms <= reply.duration_ms
+
+
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P", "300 C", "304 N"])
 @pytest.mark.parametrize(
     "location", ["same", "other port", "/next", "//evil.test/", "", "javascript:alert(1)", "metadata", "long"]

@@ -90,6 +90,7 @@ async def test_a_backfill_reaches_a_new_pull_subscription_at_its_rate(stage: Sta
     await stage.replayer.run_once()
     assert [len(await _take(stage, pull))] == [1]
     stage.clock.advance(2)
+    await stage.replayer.run_once()
     assert [message.trigger for message in await _take(stage, pull)] == ["replay", "replay"]
 
 

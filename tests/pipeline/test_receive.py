@@ -12,7 +12,8 @@ import pytest
 
 from relay.clock import after
 from relay.errors import StoreUnavailable
-from relay.model import JOB, Notification, Secret, WebhookStatus, new_id
+from relay.ids import new_id
+from relay.model import JOB, Notification, Secret, WebhookStatus
 from relay.pipeline.admission import TurnedAway
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import REJECTED_BODY_BYTES

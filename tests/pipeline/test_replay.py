@@ -10,20 +10,11 @@ from typing import Any
 import pytest
 
 from relay.clock import after, seconds_between
-from relay.model import (
-    DeliveryStatus,
-    JobStatus,
-    Replay,
-    ReplayStatus,
-    Result,
-    Subscription,
-    SubscriptionStatus,
-    new_id,
-)
-from relay.pipeline.replay import Replayer, ReplayRequest
+from relay.ids import new_id
+from relay.model import DeliveryStatus, JobStatus, Replay, ReplayStatus, Result, Subscription, SubscriptionStatus
+from relay.pipeline.replay import AHEAD, Replayer, ReplayRequest
 from relay.store import replays, schema
 from relay.store.bulk import insert_many
-from relay.store.replaying import PAGE
 from relay.store.results import COLUMNS, to_row
 from tests.support.stage import Stage
 from tests.support.store import a_delivery, a_job, a_result, put_deliveries, rows_of
@@ -70,6 +61,38 @@ async def pairs(stage: Stage, replay: Replay) -> list[tuple[str, str]]:
     """Result and subscription of every delivery of a replay."""
     rows = await rows_of(stage.database, schema.deliveries)
     return sorted((row["result_id"], row["subscription_id"]) for row in rows if row["replay_id"] == replay.id)
+
+
+async def everything(stage: Stage) -> None:
+    """Plan and send, in turn, until nothing is left to do."""
+    idle = 0
+    while idle < 2:  # once there may have been no room
+        idle = 0 if await stage.replayer.run_once() else idle + 1
+        await stage.work_until_idle()
+
+
+async def pass_time(stage: Stage, seconds: float) -> None:
+    """Plan and send as time passes."""
+    for _ in range(round(seconds * 2)):
+        await everything(stage)
+        await stage.work_through(0.5)
+    await everything(stage)
+
+
+async def as_it_is(stage: Stage, replay: Replay) -> Replay:
+    found = await stage.database.read(partial(replays.get, id=replay.id))
+    assert found is not None
+    return found
+
+
+async def counted(stage: Stage, replay: Replay) -> tuple[int, int, int]:
+    """Pending, delivered and other deliveries, as the table has them; and the replay says the same."""
+    rows = [row for row in await rows_of(stage.database, schema.deliveries) if row["replay_id"] == replay.id]
+    states = Counter(row["status"] for row in rows)
+    found = await as_it_is(stage, replay)
+    assert (found.total, found.delivered) == (len(rows), states["delivered"])
+    assert found.failed == states["exhausted"] + states["cancelled"]
+    return states["pending"], found.delivered, found.failed
 
 
 async def test_what_is_not_delivered_goes_out_with_the_message_id_it_has(stage: Stage) -> None:
@@ -160,10 +183,23 @@ async def test_a_new_message_id_is_each_deliverys_own(stage: Stage) -> None:
 async def test_a_rate_spaces_the_deliveries(stage: Stage) -> None:
     await stage.add_subscription()
     await store(stage, 10)
-    await planned(stage, request(rate_per_second=2.0))
-    await stage.work_through(10)
+    replay = await stage.replayer.start(request(rate_per_second=2.0))
+    await pass_time(stage, 2.5)
     sent = [item.at for item in stage.subscribers.sent]
-    assert [seconds_between(sent[0], at) for at in sent] == [number / 2 for number in range(10)]
+    assert [seconds_between(sent[0], at) for at in sent] == [number / 2 for number in range(6)]
+    assert len(await pairs(stage, replay)) <= 12, "no more than is due soon is planned"
+
+
+async def test_a_rate_that_is_changed_holds_for_what_is_not_planned_yet(stage: Stage) -> None:
+    await stage.add_subscription()
+    await store(stage, 30)
+    replay = await stage.replayer.start(request(rate_per_second=0.5))
+    await pass_time(stage, 3)
+    assert len(stage.subscribers.sent) == 2
+    changed = await stage.replayer.set_rate(replay.id, 10.0)
+    assert changed is not None and changed.rate_per_second == 10.0
+    await pass_time(stage, 6)
+    assert len(stage.subscribers.sent) == 30
 
 
 async def test_what_is_stored_after_it_began_is_none_of_its_business(stage: Stage) -> None:
@@ -178,14 +214,13 @@ async def test_what_is_stored_after_it_began_is_none_of_its_business(stage: Stag
 
 async def test_a_restart_half_way_plans_every_pair_exactly_once(stage: Stage) -> None:
     first, second = await stage.add_subscription(), await stage.add_subscription()
-    results = await store(stage, PAGE * 2 + 50)
+    results = await store(stage, AHEAD * 2 + 50)
     replay = await stage.replayer.start(request())
     assert await stage.replayer.run_once() == 1
     half = await pairs(stage, replay)
     assert 0 < len(half) < 2 * len(results)
-    again = (await stage.another()).replayer  # what memory held is gone
-    while await again.run_once():
-        pass
+    again = await stage.another()  # what memory held is gone
+    await everything(again)
     counted = Counter(await pairs(stage, replay))
     assert set(counted.values()) == {1}
     assert len(counted) == 2 * len(results)
@@ -208,7 +243,7 @@ async def test_a_subscription_that_changed_meanwhile_is_read_first(stage: Stage)
 @pytest.mark.parametrize("pages", [0, 1])
 async def test_a_cancelled_replay_sends_nothing_more(stage: Stage, pages: int) -> None:
     await stage.add_subscription()
-    await store(stage, PAGE + 10)
+    await store(stage, AHEAD + 10)
     replay = await stage.replayer.start(request())
     for _ in range(pages):
         await stage.replayer.run_once()

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from relay.clock import Instant, after
-from relay.model import DELIVERY, DeliveryStatus, JobStatus, new_id
+from relay.ids import new_id
+from relay.model import DELIVERY, DeliveryStatus, JobStatus
 from relay.pipeline.tail import OVERLAP_SECONDS, WATCHED, Tail
 from relay.store import deliveries, tailing
 from tests.support.stage import URL, Stage

@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.clock import Instant
-from relay.model import KEY, WEBHOOK, new_id
+from relay.ids import new_id
+from relay.model import KEY, WEBHOOK
 from relay.signing.api_keys import digest, generate, looks_like_key
 
 NOW = Instant(1_795_000_000_000)

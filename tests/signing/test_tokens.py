@@ -9,7 +9,8 @@ from itsdangerous import Signer
 
 from relay.clock import Instant, after
 from relay.errors import SettingError
-from relay.model import JOB, RESULT, SUBSCRIPTION, WEBHOOK, Secret, new_id
+from relay.ids import new_id
+from relay.model import JOB, RESULT, SUBSCRIPTION, WEBHOOK, Secret
 from relay.signing.tokens import (
     MAXIMUM_LENGTH,
     REMEMBERED_TOKENS,

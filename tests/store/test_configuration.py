@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection
 
 from relay.errors import KeyMissing
-from relay.model import SubscriptionStatus, new_id
+from relay.ids import new_id
+from relay.model import SubscriptionStatus
 from relay.store import subscriptions, webhooks
 from relay.store.configuration import Configuration, ConfigurationCache, bump, current_version
 from relay.store.database import Database, open_database

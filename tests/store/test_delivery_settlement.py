@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -167,3 +168,27 @@ async def test_a_disabled_webhook_stays_disabled(database: Database) -> None:
 
     await database.write(disable)
     assert await database.write(partial(reject_credentials, webhook_id=WEBHOOK_ID, now=LATER)) is False
+
+
+async def test_a_number_that_is_logged_already_undoes_no_delivery(database: Database) -> None:
+    """It would be made again, and again: what was done counts, the log of it does not."""
+    first, second = await _sending(database), await _sending(database)
+    taken = an_attempt(first)
+    await database.write(lambda c: attempt_rows.insert(c, [taken]))
+    settlements = [_sent(item, DeliveryStatus.DELIVERED, last_error=None) for item in (first, second)]
+    outcomes = [await database.submit(SETTLE_DELIVERY, item) for item in settlements]
+    assert outcomes == [Settled.DONE, Settled.DONE]
+    assert (await delivery_of(database, first.id)).status is DeliveryStatus.DELIVERED
+    assert await count(database, attempts) == 2
+
+
+async def test_a_line_that_cannot_be_written_undoes_no_delivery(database: Database) -> None:
+    first, second, third = await _sending(database), await _sending(database), await _sending(database)
+    bad = an_attempt(second, duration_ms=1 << 70)
+    settlements = [_sent(item, DeliveryStatus.DELIVERED) for item in (first, third)]
+    settlements.insert(1, _sent(second, DeliveryStatus.DELIVERED, attempt=bad))
+    outcomes = await asyncio.gather(*(database.submit(SETTLE_DELIVERY, item) for item in settlements))
+    assert outcomes == [Settled.DONE] * 3
+    for delivery in (first, second, third):
+        assert (await delivery_of(database, delivery.id)).status is DeliveryStatus.DELIVERED
+    assert await count(database, attempts) == 2

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from relay.clock import Instant
 from relay.errors import Conflict, NotFound, SignatureError
+from relay.ids import new_id
 from relay.model import (
     KEY,
     ApiKey,
@@ -23,7 +24,6 @@ from relay.model import (
     SubscriptionStatus,
     Webhook,
     WebhookStatus,
-    new_id,
 )
 from relay.signing.vault import Vault
 from relay.store import (

@@ -132,7 +132,7 @@ async def test_a_settlement_that_breaks_off_leaves_nothing(
         nonlocal calls
         calls += 1
         real(*given)
-        if calls >= (4 if stage == "insert_many" else 1):  # results, payload, deliveries, attempts: after all of them
+        if calls >= (3 if stage == "insert_many" else 1):  # results, payload, deliveries: after all of them
             raise StoreUnavailable("killed")
 
     monkeypatch.setattr(settlement, stage, break_off)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx2
 from starlette.applications import Starlette
 
+from relay.ids import new_id
 from relay.model import (
     ATTEMPT,
     EVENT,
@@ -20,7 +21,6 @@ from relay.model import (
     Subscription,
     Trigger,
     Webhook,
-    new_id,
 )
 from relay.outbound.deliveries import Refusal
 from relay.pipeline.bell import Bell
@@ -152,6 +152,7 @@ class Management:
     client: httpx2.AsyncClient
     floor: Floor
     bell: Bell
+    replayer: Replayer
 
     @property
     def database(self) -> Database:
@@ -199,6 +200,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
     profiles = load_profiles(None)
     floor = _floor(clock, configuration, database, vault, profiles)
     outside, bell = Outside(database, clock), Bell()
+    replayer = Replayer(floor, Hands(), bell=bell)
     services = Services(
         database=database,
         configuration=configuration,
@@ -213,7 +215,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         tracker=_tracker(floor),
         submitter=_submitter(floor),
         receiver=Receiving(outside),
-        replayer=Replayer(floor, Hands(), bell=bell),
+        replayer=replayer,
         puller=Puller(floor, _deliverer(floor), bell),
         tester=Tester(outside),
         door=outside,
@@ -222,7 +224,7 @@ async def open_management(database_url: str, clock: FakeClock, *, migrate: bool 
         stopping=asyncio.Event(),
     )
     app = build_management_app(services)
-    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor, bell)
+    return Management(services, outside, app, client_of(app, ADMIN_KEY), floor, bell, replayer)
 
 
 def _deliverer(floor: Floor) -> Deliverer:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from relay.clock import Instant
+from relay.ids import new_id
 from relay.model import (
     ATTEMPT,
     DELIVERY,
@@ -24,7 +25,6 @@ from relay.model import (
     NotificationStatus,
     Result,
     Trigger,
-    new_id,
 )
 from relay.store import attempts, deliveries, jobs, results, schema
 from relay.store.rows import Connection, dump

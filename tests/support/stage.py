@@ -21,6 +21,7 @@ from typing import Any
 from relay.app.hands import DeliverHands, FetchHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, Instant
 from relay.errors import TimedOut
+from relay.ids import new_id
 from relay.model import (
     SUBSCRIPTION,
     WEBHOOK,
@@ -32,7 +33,6 @@ from relay.model import (
     Secret,
     Subscription,
     Webhook,
-    new_id,
 )
 from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.admission import TurnedAway

@@ -15,6 +15,7 @@ import asyncpg
 from sqlalchemy import Connection, Table, func, insert, select, text, update
 
 from relay.clock import Instant
+from relay.ids import new_id
 from relay.model import (
     ATTEMPT,
     DELIVERY,
@@ -37,7 +38,6 @@ from relay.model import (
     Trigger,
     Webhook,
     WebhookStatus,
-    new_id,
 )
 from relay.store import deliveries as delivery_rows
 from relay.store import jobs as job_rows

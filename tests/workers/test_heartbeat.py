@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from relay.clock import Instant, after
-from relay.model import new_id
+from relay.ids import new_id
 from relay.store import nodes
 from relay.workers.heartbeat import MOST_SKEW_SECONDS, Heartbeat
 from relay.workers.shares import Share

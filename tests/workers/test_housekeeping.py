@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from relay.store import schema
+import pytest
+from sqlalchemy import Connection
+
+from relay.store import retention, schema
 from relay.store.payloads import CHUNK_BYTES
 from relay.workers import housekeeping
 from relay.workers.housekeeping import DAY_SECONDS
 from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import URL, Stage
-from tests.support.store import count
+from tests.support.store import count, rows_of
 
 TABLES = (
     schema.notifications,
@@ -23,7 +26,7 @@ TABLES = (
 
 async def keep_house(stage: Stage) -> None:
     """Every duty, until none finds anything."""
-    for duty in housekeeping.duties(stage.database, stage.clock, retention_days=30):
+    for duty in housekeeping.duties(stage.database, stage.configuration, stage.clock, retention_days=30):
         while await duty.run_once():
             pass
 
@@ -77,3 +80,62 @@ async def test_bodies_that_nobody_owns_go_after_an_hour(stage: Stage) -> None:
     stage.clock.advance(3601)
     await keep_house(stage)
     assert await count(stage.database, schema.payload_chunks) == 0
+
+
+async def test_each_webhook_may_have_a_retention_of_its_own(stage: Stage) -> None:
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+    short, usual, long = [await stage.add_webhook(retention_days=days) for days in (1.0, None, 365.0)]
+    for webhook in (short, usual, long):
+        await stage.accept(webhook, {"response_url": f"{URL}/{webhook.id}"})
+    await stage.work_until_idle()
+    for days, left in ((2, {usual.id, long.id}), (29, {long.id}), (300, {long.id}), (100, set())):
+        stage.clock.advance(days * DAY_SECONDS)
+        await keep_house(stage)
+        for table in (schema.results, schema.jobs, schema.notifications):
+            assert {row["webhook_id"] for row in await rows_of(stage.database, table)} == left, (days, table.name)
+
+
+async def test_the_oldest_go_where_there_is_more_than_a_webhook_may_have(stage: Stage) -> None:
+    webhook, free = await stage.add_webhook(retention_bytes=1024 * 1024), await stage.add_webhook()
+    await stage.add_subscription()
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": "%b"}}' % (b"x" * 200_000)))
+    for number in range(8):
+        for each in (webhook, free):
+            await stage.accept(each, {"response_url": f"{URL}/{each.id}/{number}"})
+        await stage.work_until_idle()
+        stage.clock.advance(1)
+    newest = [row["id"] for row in await rows_of(stage.database, schema.results) if row["webhook_id"] == webhook.id]
+    await keep_house(stage)
+    assert await count(stage.database, schema.results) == 16, "they may still be joined by earlier ones"
+    stage.clock.advance(61)
+    await keep_house(stage)
+    left = await rows_of(stage.database, schema.results)
+    assert [row["id"] for row in left if row["webhook_id"] == webhook.id] == newest[-5:]
+    assert len(left) == 5 + 8
+    for table in (schema.jobs, schema.notifications, schema.payload_chunks, schema.deliveries):
+        assert await count(stage.database, table) == 5 + 8, table.name
+    [used] = await rows_of(stage.database, schema.usage)
+    assert used["bytes"] == sum(row["size_bytes"] for row in left if row["webhook_id"] == webhook.id)
+
+
+async def test_a_switch_keeps_everything(stage: Stage) -> None:
+    await filled(stage)
+    stage.clock.advance(1000 * DAY_SECONDS)
+    for duty in housekeeping.duties(stage.database, stage.configuration, stage.clock, retention_days=30, deletes=False):
+        await duty.run_once()
+    assert await count(stage.database, schema.results) == 110
+
+
+async def test_the_disk_gets_back_what_was_deleted(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "KEPT_FREE_PAGES", 16)
+    stage = sqlite_stage
+    await filled(stage)
+    pages = await stage.database.read(_pages)
+    stage.clock.advance(31 * DAY_SECONDS)
+    await keep_house(stage)
+    free, total = await stage.database.read(_pages)
+    assert free <= 16 and total < pages[1] * 0.7
+
+
+def _pages(connection: Connection) -> tuple[int, int]:
+    return tuple(connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("freelist_count", "page_count"))  # type: ignore[return-value] # two numbers

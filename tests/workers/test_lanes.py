@@ -17,7 +17,7 @@ def lanes_of(*items: tuple[str, str, int], per_lane: int = 256) -> Lanes:
 
 
 def everything(lanes: Lanes, policy: object = earliest_first, limit: int = 1000) -> list[str]:
-    return [row_id for _, row_id in pick(lanes, policy, lambda lane: True, limit)]  # type: ignore[arg-type] # a policy
+    return [row_id for _, row_id in pick(lanes, policy, lambda lane, late=False: True, limit)]  # type: ignore[arg-type] # a policy
 
 
 def test_the_earliest_goes_first_across_all_lanes() -> None:
@@ -59,7 +59,7 @@ def test_a_lane_that_is_full_for_now_is_asked_once_and_keeps_its_work() -> None:
     lanes = lanes_of(("a1", "a", 1), ("a2", "a", 2), ("b3", "b", 3))
     asked = []
 
-    def reserve(lane: str) -> bool:
+    def reserve(lane: str, *, late: bool = False) -> bool:
         asked.append(lane)
         return lane == "b"
 

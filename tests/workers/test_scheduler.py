@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text, update
 
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
-from relay.model import JOB, SUBSCRIPTION, Job, new_id
+from relay.ids import new_id
+from relay.model import JOB, SUBSCRIPTION, Job
 from relay.store import schema
 from relay.workers.scheduler import TAKEN_SECONDS
 from relay.workers.shares import Share

@@ -170,3 +170,15 @@ def test_work_that_takes_more_than_its_slot_stands_for_is_charged_to_the_rate(cl
     slots.release("a")
     assert slots.reserve("a")
     slots.charge("without a rate", 3)
+
+
+def test_what_stands_behind_gets_half_of_a_lane_and_half_of_all() -> None:
+    slots = slots_of(total=8, most=4)
+    assert [slots.reserve("a", late=True) for _ in range(3)] == [True, True, False]
+    assert slots.opens_in("a", late=True) == math.inf and slots.opens_in("a") == 0.0
+    assert slots.reserve("a") and not slots.reserve("a", late=True), "what goes first takes of the same half"
+    assert slots.reserve("b", late=True)
+    assert not slots.reserve("c", late=True), "four of eight are taken"
+    assert slots.reserve("c")
+    alone = slots_of(total=8, most=1)
+    assert alone.reserve("a", late=True), "a lane of one has room for it when it is idle"

@@ -10,7 +10,7 @@ The row that waits is the queue entry: `jobs` wait to be fetched, `deliveries` w
 
 from relay.store.schema.columns import metadata
 from relay.store.schema.delivered import attempts, deliveries, payload_chunks, replays, results, spills
-from relay.store.schema.operating import breakers, events, idempotency_keys, nodes, sealing_keys
+from relay.store.schema.operating import breakers, events, idempotency_keys, nodes, sealing_keys, usage
 from relay.store.schema.received import captures, job_keys, jobs, notifications
 from relay.store.schema.registered import api_keys, config, subscriptions, webhooks
 
@@ -34,5 +34,6 @@ __all__ = [
     "sealing_keys",
     "spills",
     "subscriptions",
+    "usage",
     "webhooks",
 ]

@@ -41,6 +41,8 @@ results = Table(
         "id",
         **only("matched = 0"),
     ),
+    Index("ix_results_odd", "status", "id", **only("status <> 'completed'")),
+    Index("ix_results_webhook_odd", "webhook_id", "status", "id", **only("status <> 'completed'")),
 )
 
 payload_chunks = Table(
@@ -76,16 +78,20 @@ deliveries = Table(
     instant_column("pull_at"),  # pull subscriptions: when it may be taken (again); their `due_at` is NULL
     Index("uq_deliveries_result", "result_id", "subscription_id", "replay_id", unique=True),
     Index("ix_deliveries_subscription", "subscription_id", "id"),
+    # Neither what every delivery is at first nor what it comes to: those would pay for it twice.
+    Index("ix_deliveries_odd", "status", "id", **only("status <> 'delivered' AND status <> 'pending'")),
     Index(
-        "ix_deliveries_odd",
+        "ix_deliveries_subscription_odd",
+        "subscription_id",
         "status",
         "id",
-        **only("status <> 'delivered'"),
+        **only("status <> 'delivered' AND status <> 'pending'"),
     ),
     Index(
         "ix_deliveries_replay",
         "replay_id",
         "status",
+        "id",
         **only("replay_id <> ''"),
     ),
     Index(
@@ -124,6 +130,9 @@ attempts = Table(
     Column("http_status", Integer),
     Column("error_code", Text),
     Column("response_excerpt", Text),
+    Column("dns_ms", Integer),  # of a connection that was opened for it; NULL where one was there already
+    Column("connect_ms", Integer),
+    Column("first_byte_ms", Integer),
 )
 
 replays = Table(
@@ -140,5 +149,10 @@ replays = Table(
     Column("upper_id", String(40), nullable=False),
     Column("total", Integer, nullable=False, server_default="0"),
     Column("planned", Boolean, nullable=False, server_default=text("false")),
+    Column("delivered", Integer, nullable=False, server_default="0"),  # kept as its deliveries are settled
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("expected", Integer),  # how many will come of it, once that has been counted
+    instant_column("next_due_at"),  # where its rate has got to
+    instant_column("finished_at"),
     instant_column("created_at", nullable=False),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Index,
     Integer,
@@ -12,7 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
-from relay.store.schema.columns import id_column, instant_column, metadata
+from relay.store.schema.columns import id_column, instant_column, metadata, only
 
 nodes = Table(  # who is alive; caps and rates are divided over them
     "nodes",
@@ -55,6 +56,16 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("response_sealed", LargeBinary),
     instant_column("created_at", nullable=False),
+    Column("job_id", String(40)),  # of a submit: what is erased of the job is erased here too
+    Index("ix_idempotency_keys_job", "job_id", **only("job_id IS NOT NULL")),
+)
+
+usage = Table(  # payload bytes of the webhooks that have a limit, counted behind the hot path's back
+    "usage",
+    metadata,
+    Column("webhook_id", String(40), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("counted_to", String(40), nullable=False),  # results up to this id are in it
 )
 
 sealing_keys = Table(  # which encryption keys rows were sealed with; a missing one stops the start

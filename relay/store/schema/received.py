@@ -43,12 +43,8 @@ notifications = Table(
         "job_id",
         **only("job_id IS NOT NULL"),
     ),
-    Index(
-        "ix_notifications_odd",
-        "status",
-        "id",
-        **only("status <> 'accepted'"),
-    ),
+    Index("ix_notifications_odd", "status", "id", **only("status <> 'accepted'")),
+    Index("ix_notifications_webhook_odd", "webhook_id", "status", "id", **only("status <> 'accepted'")),
 )
 
 jobs = Table(
@@ -77,6 +73,14 @@ jobs = Table(
     Column("status_url", Text),
     Column("cancel_url", Text),
     Index("ix_jobs_webhook", "webhook_id", "id"),
+    Index("ix_jobs_odd", "status", "id", **only("status <> 'completed' AND status <> 'fetching'")),
+    Index(
+        "ix_jobs_webhook_odd",
+        "webhook_id",
+        "status",
+        "id",
+        **only("status <> 'completed' AND status <> 'fetching'"),
+    ),
     Index(
         "ix_jobs_due",
         "due_at",

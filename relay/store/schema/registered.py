@@ -45,6 +45,8 @@ webhooks = Table(
     instant_column("created_at", nullable=False),
     instant_column("updated_at", nullable=False),
     instant_column("deleted_at"),
+    Column("retention_days", Float),  # NULL = as the setting says
+    Column("retention_bytes", BigInteger),
     Index(
         "uq_webhooks_name",
         "name",

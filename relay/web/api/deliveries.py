@@ -10,6 +10,7 @@ from pydantic import Field
 from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus, Scope
 from relay.store import attempts, deliveries, events
+from relay.store.replays import is_held
 from relay.store.rows import Connection
 from relay.web import pages
 from relay.web.api.jobs import AttemptView, attempt_view
@@ -55,7 +56,7 @@ class DeliveryView(View):
     http_status: Annotated[int | None, Field(description="Of the latest attempt.")]
     created_at: Time
     settled_at: Time | None
-    next_attempt_at: Time | None
+    next_attempt_at: Annotated[Time | None, Field(description="Null too while its replay is paused.")]
     last_error: str | None
 
 
@@ -80,7 +81,7 @@ def view_of(delivery: Delivery) -> DeliveryView:
         http_status=delivery.http_status,
         created_at=delivery.created_at,
         settled_at=delivery.settled_at,
-        next_attempt_at=delivery.due_at if delivery.pull_at is None else delivery.pull_at,
+        next_attempt_at=None if is_held(delivery) else delivery.due_at or delivery.pull_at,
         last_error=delivery.last_error,
     )
 

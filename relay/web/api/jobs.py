@@ -104,6 +104,9 @@ class AttemptView(View):
     http_status: int | None
     error_code: str | None
     response_excerpt: str | None
+    dns_ms: Annotated[int | None, Field(description="Null where a connection was there already.")]
+    connect_ms: Annotated[int | None, Field(description="TCP and TLS; null where a connection was there already.")]
+    first_byte_ms: Annotated[int | None, Field(description="From the start to the head of the answer.")]
 
 
 class AttemptsView(View):
@@ -147,6 +150,9 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         http_status=attempt.http_status,
         error_code=attempt.error_code,
         response_excerpt=attempt.response_excerpt,
+        dns_ms=attempt.dns_ms,
+        connect_ms=attempt.connect_ms,
+        first_byte_ms=attempt.first_byte_ms,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from relay.clock import Instant
-from relay.model import KEY, ApiKey, Scope, new_id
+from relay.ids import new_id
+from relay.model import KEY, ApiKey, Scope
 from relay.signing import api_keys
 from relay.store import keys
 from relay.web import pages

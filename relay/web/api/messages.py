@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from relay.model import DELIVERY, ID_LENGTH, SUBSCRIPTION, Scope, Subscription
+from relay.ids import ID_LENGTH
+from relay.model import DELIVERY, SUBSCRIPTION, Scope, Subscription
 from relay.pipeline.pull import Message, Take
 from relay.store import pulling
 from relay.store.queue import Held

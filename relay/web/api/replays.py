@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -9,11 +10,11 @@ from pydantic import ConfigDict, Field
 from relay.model import REPLAY, DeliveryStatus, Replay, ReplayStatus, Scope
 from relay.pipeline.replay import ReplayRequest
 from relay.store import replays
-from relay.store.replays import Counts
-from relay.store.rows import Connection, Page
+from relay.store.rows import Connection
 from relay.web import pages
 from relay.web.endpoint import Answer, Call, endpoint
 from relay.web.fields import (
+    Change,
     FinalStatusType,
     GivenTime,
     NoQuery,
@@ -28,7 +29,7 @@ from relay.web.fields import (
     View,
     WebhookId,
 )
-from relay.web.problems import Problem, Wrong, not_found, unprocessable
+from relay.web.problems import Problem, Wrong, conflict, not_found, unprocessable
 from relay.web.services import Services
 
 
@@ -41,6 +42,13 @@ class ReplayFilter(Request):
     result_ids: Annotated[list[ResultId], Field(min_length=1, max_length=1000)] | None = None
     types: Annotated[list[FinalStatusType], Field(min_length=1)] | None = None
     delivery_status: Annotated[list[DeliveryStatus], Field(min_length=1)] | None = None
+    http_status: (
+        Annotated[
+            list[Annotated[int, Field(ge=100, le=599)]],
+            Field(min_length=1, max_length=100, description="Where the latest attempt of a delivery got one of these."),
+        ]
+        | None
+    ) = None
 
 
 class NewReplay(Request):
@@ -67,8 +75,11 @@ class ReplayView(View):
 
     id: str
     status: ReplayStatus
-    total: int
-    queued: int
+    total: Annotated[
+        int, Field(description="Deliveries that come of it: so far, until all that it means has been counted.")
+    ]
+    planned: Annotated[int, Field(description="Deliveries made so far; the others are made as their turn comes.")]
+    queued: Annotated[int, Field(description="Of the planned ones, those still to be sent or sent again.")]
     delivered: int
     failed: int
     filter: dict[str, Any]
@@ -77,6 +88,15 @@ class ReplayView(View):
     new_message_id: bool
     rate_per_second: float | None
     created_at: Time
+    finished_at: Time | None
+
+
+class ReplayChange(Change):
+    """What can be changed while it runs."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rate_per_second": 10}]})
+
+    rate_per_second: Annotated[Rate | None, Field(description="Null: as fast as the subscribers take them.")] = None
 
 
 class DryRunView(View):
@@ -88,21 +108,23 @@ class DryRunView(View):
     samples: list[str]
 
 
-def view_of(replay: Replay, counts: Counts) -> ReplayView:
+def view_of(replay: Replay) -> ReplayView:
     """The replay as it goes out."""
     return ReplayView(
         id=replay.id,
         status=replay.status,
-        total=counts.total,
-        queued=counts.queued,
-        delivered=counts.delivered,
-        failed=counts.failed,
+        total=replay.total if replay.planned else max(replay.total, replay.expected or 0),
+        planned=replay.total,
+        queued=replay.total - replay.delivered - replay.failed,
+        delivered=replay.delivered,
+        failed=replay.failed,
         filter=dict(replay.filter),
         subscription_ids=None if replay.subscription_ids is None else list(replay.subscription_ids),
         mode=replay.mode,
         new_message_id=replay.new_message_id,
         rate_per_second=replay.rate_per_second,
         created_at=replay.created_at,
+        finished_at=replay.finished_at,
     )
 
 
@@ -131,45 +153,59 @@ async def start(call: Call[NoQuery, NewReplay]) -> Answer:
 
 
 def _started(replay: Replay) -> Answer:
-    return Answer(202, view_of(replay, Counts(replay.total, 0, 0, 0)), {"location": f"/v1/replays/{replay.id}"})
+    return Answer(202, view_of(replay), {"location": f"/v1/replays/{replay.id}"})
 
 
 @endpoint("GET", "/v1/replays", scope=Scope.READ, answers={200: Paged[ReplayView]})
 async def page(call: Call[PageQuery, Nothing]) -> Answer:
     """The replays, newest first."""
-    window = pages.window(call)
-
-    def read(conn: Connection) -> Page[tuple[Replay, Counts]]:
-        found = replays.page(conn, window=window)
-        return Page([(item, replays.counts(conn, item.id)) for item in found.items], found.more)
-
-    found = await call.services.database.read(read)
-    return pages.answer(call, found, lambda item: item[0].id, lambda item: view_of(*item))
+    found = await call.services.database.read(partial(replays.page, window=pages.window(call)))
+    return pages.answer(call, found, lambda item: item.id, view_of)
 
 
 @endpoint("GET", "/v1/replays/{id}", scope=Scope.READ, answers={200: ReplayView}, prefix=REPLAY)
 async def show(call: Call[NoQuery, Nothing]) -> Answer:
     """One replay and how far it is."""
-    return Answer(200, await _view(call))
+    return _view(await call.services.database.read(partial(replays.get, id=call.id)))
+
+
+@endpoint("PATCH", "/v1/replays/{id}", scope=Scope.WRITE, answers={200: ReplayView}, prefix=REPLAY, refusals=(409,))
+async def change(call: Call[NoQuery, ReplayChange]) -> Answer:
+    """Change the rate of what has not been planned yet, which is all but the next two seconds."""
+    found = await call.services.database.read(partial(replays.get, id=call.id))
+    if "rate_per_second" in call.given:
+        found = await call.services.replayer.set_rate(call.id, call.body.rate_per_second)
+    return _view(found, refuse_over=True)
+
+
+@endpoint("POST", "/v1/replays/{id}/pause", scope=Scope.WRITE, answers={200: ReplayView}, prefix=REPLAY,
+          refusals=(409,))  # fmt: skip
+async def pause(call: Call[NoQuery, Nothing]) -> Answer:
+    """Send nothing more of it until it is resumed; what is under way at this moment may still arrive."""
+    return _view(await call.services.replayer.pause(call.id), refuse_over=True)
+
+
+@endpoint("POST", "/v1/replays/{id}/resume", scope=Scope.WRITE, answers={200: ReplayView}, prefix=REPLAY,
+          refusals=(409,))  # fmt: skip
+async def resume(call: Call[NoQuery, Nothing]) -> Answer:
+    """Go on where it was paused."""
+    answer = _view(await call.services.replayer.resume(call.id), refuse_over=True)
+    call.services.waker.deliveries_due()
+    return answer
 
 
 @endpoint("DELETE", "/v1/replays/{id}", scope=Scope.WRITE, answers={200: ReplayView}, prefix=REPLAY)
 async def cancel(call: Call[NoQuery, Nothing]) -> Answer:
     """Stop a replay and cancel its pending deliveries; one that is over stays as it is."""
-    if await call.services.replayer.cancel(call.id) is None:
+    return _view(await call.services.replayer.cancel(call.id))
+
+
+def _view(found: Replay | None, *, refuse_over: bool = False) -> Answer:
+    if found is None:
         raise not_found("replay")
-    return Answer(200, await _view(call))
-
-
-async def _view(call: Call[NoQuery, Nothing]) -> ReplayView:
-    def read(conn: Connection) -> ReplayView | None:
-        found = replays.get(conn, call.id)
-        return None if found is None else view_of(found, replays.counts(conn, call.id))
-
-    view = await call.services.database.read(read)
-    if view is None:
-        raise not_found("replay")
-    return view
+    if refuse_over and found.status in (ReplayStatus.DONE, ReplayStatus.CANCELLED):
+        raise conflict("replay_over", f"The replay is {found.status} already.")
+    return Answer(200, view_of(found))
 
 
 def _filter(given: ReplayFilter) -> dict[str, Any]:

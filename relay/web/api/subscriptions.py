@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from relay.clock import Instant
-from relay.model import SUBSCRIPTION, Scope, Subscription, SubscriptionStatus, new_id
+from relay.ids import new_id
+from relay.model import SUBSCRIPTION, Scope, Subscription, SubscriptionStatus
 from relay.store import breakers, deliveries, subscriptions
 from relay.store.breakers import Breaker
 from relay.store.rows import Connection, Page

@@ -28,6 +28,16 @@ Credentials = Annotated[
 Verification = Annotated[
     dict[str, SecretText], Field(description="`secret`, with `previous_secret` during a rotation; never shown again.")
 ]
+RetentionDays = Annotated[
+    float,
+    Field(gt=0, le=36_500, description="How long this relay keeps what came in here, instead of RELAY_RETENTION_DAYS."),
+]
+RetentionBytes = Annotated[
+    int,
+    Field(
+        ge=1024 * 1024, description="Payload bytes above which the oldest results go. Those still on their way stay."
+    ),
+]
 Origins = Annotated[list[Text], Field(max_length=50, description="Where results may be fetched from.")]
 Parameters = Annotated[dict[str, Text], Field(description="What the provider's profile asks for besides.")]
 Waits = Annotated[list[Annotated[float, Field(ge=0, le=86_400)]], Field(min_length=1, max_length=100)]
@@ -57,6 +67,8 @@ class NewWebhook(Request):
     parameters: Parameters = Field(default_factory=dict)
     verification: Verification | None = None
     retention_seconds: Seconds | None = None
+    retention_days: RetentionDays | None = None
+    retention_bytes: RetentionBytes | None = None
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
@@ -74,6 +86,8 @@ class WebhookChange(Change):
     parameters: Parameters = Field(default_factory=dict)
     verification: Verification | None = None
     retention_seconds: Seconds | None = None
+    retention_days: RetentionDays | None = None
+    retention_bytes: RetentionBytes | None = None
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
@@ -100,6 +114,8 @@ class WebhookView(View):
     credentials_set: list[str]
     verification_set: list[str]
     retention_seconds: float | None
+    retention_days: float | None
+    retention_bytes: int | None
     poll_seconds: list[float] | None
     fetch_max_in_flight: int
     fetch_rate_per_second: float | None
@@ -125,6 +141,8 @@ def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookV
         credentials_set=sorted(webhook.credentials),
         verification_set=sorted(webhook.verification),
         retention_seconds=webhook.retention_seconds,
+        retention_days=webhook.retention_days,
+        retention_bytes=webhook.retention_bytes,
         poll_seconds=None if webhook.poll_seconds is None else list(webhook.poll_seconds),
         fetch_max_in_flight=webhook.fetch_max_in_flight,
         fetch_rate_per_second=webhook.fetch_rate_per_second,

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from relay.clock import after
-from relay.model import WEBHOOK, Scope, Webhook, WebhookStatus, new_id
+from relay.ids import new_id
+from relay.model import WEBHOOK, Scope, Webhook, WebhookStatus
 from relay.store import webhooks
 from relay.store.rows import Connection
 from relay.web import pages
@@ -175,6 +176,8 @@ def _plain(given: NewWebhook | WebhookChange, names: frozenset[str]) -> dict[str
     """The fields that are stored as they came, of those named."""
     fields = {
         "retention_seconds": given.retention_seconds,
+        "retention_days": given.retention_days,
+        "retention_bytes": given.retention_bytes,
         "poll_seconds": None if given.poll_seconds is None else tuple(given.poll_seconds),
         "fetch_max_in_flight": given.fetch_max_in_flight,
         "fetch_rate_per_second": given.fetch_rate_per_second,

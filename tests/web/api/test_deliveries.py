@@ -131,13 +131,26 @@ async def test_a_dry_run_counts_and_a_replay_counts_up(on_both: Management, cloc
         "running",
         f"/v1/replays/{made['id']}",
     )
-    queued = delivery(there.result_id, there.subscription_id, clock.now(), replay_id=made["id"])
-    await on_both.database.write(lambda conn: put_delivery(conn, queued))
+    await on_both.replayer.run_once()
+    slower = await on_both.client.patch(f"/v1/replays/{made['id']}", json={"rate_per_second": 2})
+    assert (slower.status_code, slower.json()["rate_per_second"]) == (200, 2)
+    for verb, status in (("pause", "paused"), ("pause", "paused"), ("resume", "running")):
+        turned = await on_both.client.post(f"/v1/replays/{made['id']}/{verb}")
+        assert (turned.status_code, turned.json()["status"]) == (200, status)
+        [waiting] = (await on_both.client.get(f"/v1/deliveries?replay_id={made['id']}")).json()["data"]
+        assert (waiting["next_attempt_at"] is None) == (status == "paused")
     shown = (await on_both.client.get(f"/v1/replays/{made['id']}")).json()
     assert (shown["queued"], shown["delivered"], shown["failed"]) == (1, 0, 0)
     cancelled = (await on_both.client.delete(f"/v1/replays/{made['id']}")).json()
     assert (cancelled["status"], cancelled["queued"], cancelled["failed"]) == ("cancelled", 0, 1)
     assert [item["id"] for item in (await on_both.client.get("/v1/replays")).json()["data"]] == [made["id"]]
+    for call in (
+        on_both.client.post(f"/v1/replays/{made['id']}/pause"),
+        on_both.client.post(f"/v1/replays/{made['id']}/resume"),
+        on_both.client.patch(f"/v1/replays/{made['id']}", json={"rate_per_second": None}),
+    ):
+        over = await call
+        assert (over.status_code, over.json()["code"]) == (409, "replay_over")
 
 
 async def test_a_replay_of_everything_by_mistake_is_refused(management: Management) -> None:

@@ -5,10 +5,12 @@ import hashlib
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, select
 
 from relay.clock import Instant, after
 from relay.model import JobStatus, Result
-from relay.store import deliveries, notifications
+from relay.store import deliveries, idempotency, notifications
+from relay.store.schema import idempotency_keys
 from tests.support.clock import FakeClock
 from tests.support.management import Management, client_of
 from tests.support.noun_rows import (
@@ -140,6 +142,12 @@ async def test_a_signed_link_opens_its_payload_without_a_key_until_it_expires(
         assert (await client.get(f"/v1/results/{made.id}/payload?token={token}")).status_code == 404
 
 
+def _remember(conn: Connection, job_id: str, now: Instant) -> None:
+    """An answer to a submit that made this job is kept for whoever repeats it."""
+    idempotency.begin(conn, "k", "f", now)
+    idempotency.finish(conn, "k", 200, b"sealed", job_id)
+
+
 async def test_an_erased_payload_is_gone_everywhere(on_both: Management, clock: FakeClock) -> None:
     made = await stored(on_both, clock, PAYLOAD)
     subscription = await on_both.subscription()
@@ -147,7 +155,13 @@ async def test_an_erased_payload_is_gone_everywhere(on_both: Management, clock: 
     seen = notification(made.webhook_id, clock.now(), job_id=made.job_id)
     await on_both.database.write(lambda conn: put_delivery(conn, pending))
     await on_both.database.write(lambda conn: put_notification(conn, seen, b"inline"))
+    await on_both.database.write(lambda conn: _remember(conn, made.job_id, clock.now()))
+    before = on_both.services.configuration.current.version
     assert (await on_both.client.delete(f"/v1/results/{made.id}")).status_code == 204
+    kept = await on_both.database.read(lambda conn: conn.execute(select(idempotency_keys)).one())
+    assert (kept.key, kept.response_sealed) == ("k", None), "the key stays taken"
+    changed = await on_both.services.configuration.refresh()
+    assert changed.version > before, "every process is told, and drops the envelopes in its memory"
     answer = (await on_both.client.get(f"/v1/results/{made.id}")).json()
     assert (answer["size_bytes"], answer["sha256"]) == (None, None)
     gone = await on_both.client.get(f"/v1/results/{made.id}/payload")

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import select
 
 from relay.clock import Instant, rfc3339
-from relay.model import EVENT, new_id
+from relay.ids import new_id
+from relay.model import EVENT
 from relay.signing.asymmetric import generate_private_key, public_key_of
 from relay.store import breakers, deliveries, events, subscriptions
 from relay.store.breakers import Breaker

@@ -118,10 +118,14 @@ async def test_rotation_makes_another_url_and_keeps_the_old_one_for_the_overlap(
 async def test_a_patch_changes_what_it_names_only(management: Management, clock: FakeClock) -> None:
     made = await management.webhook(metadata={"team": "a"}, retention_seconds=60)
     clock.advance(5)
-    answer = await management.client.patch(f"/v1/webhooks/{made['id']}", json={"retention_seconds": None, "name": "n"})
+    answer = await management.client.patch(
+        f"/v1/webhooks/{made['id']}",
+        json={"retention_seconds": None, "name": "n", "retention_days": 7, "retention_bytes": 5000000},
+    )
     assert answer.status_code == 200
     changed = answer.json()
     assert (changed["name"], changed["retention_seconds"], changed["metadata"]) == ("n", None, {"team": "a"})
+    assert (changed["retention_days"], changed["retention_bytes"]) == (7, 5_000_000)
     assert changed["updated_at"] > made["updated_at"]
     assert changed["origins"] == made["origins"]
 
