@@ -145,27 +145,13 @@ class Deliverer:
         step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
         if step.last_error is not None:
             step = self._unless_hopeless(step, subscription.id, now)
-        attempt = Attempt(
-            id=new_id(ATTEMPT, started_at),
-            owner_id=delivery.id,
-            number=number,
-            trigger=trigger_of(work),
-            started_at=started_at,
-            duration_ms=reply.duration_ms,
-            http_status=reply.status,
-            error_code=reply.error_code,
-            response_excerpt=without_values(reply.excerpt, subscription.headers),
-            dns_ms=None if reply.timing is None else reply.timing.dns_ms,
-            connect_ms=None if reply.timing is None else reply.timing.connect_ms,
-            first_byte_ms=None if reply.timing is None else reply.timing.first_byte_ms,
-        )
         settlement = DeliverySettlement(
             delivery_id=delivery.id,
             claims=delivery.claims,
             now=now,
             status=step.status,
             due_at=step.due_at,
-            attempt=attempt,
+            attempt=attempt_of(work, subscription, reply, started_at),
             last_error=step.last_error,
             budget_from=delivery.budget_from,
             disable_subscription=subscription.id if step.disable_reason else None,
@@ -248,6 +234,25 @@ class Deliverer:
             made = {each: signing_key(each) for each in subscription.secrets}
             kept = self._keys[subscription.id] = (subscription, made)
         return [kept[1][each] for each in subscription.signing_secrets(now)]
+
+
+def attempt_of(work: DeliveryWork, subscription: Subscription, reply: Reply, started_at: Instant) -> Attempt:
+    """The log's line of an attempt that was made."""
+    timing = reply.timing
+    return Attempt(
+        id=new_id(ATTEMPT, started_at),
+        owner_id=work.delivery.id,
+        number=work.delivery.attempts + 1,
+        trigger=trigger_of(work),
+        started_at=started_at,
+        duration_ms=reply.duration_ms,
+        http_status=reply.status,
+        error_code=reply.error_code,
+        response_excerpt=without_values(reply.excerpt, subscription.headers),
+        dns_ms=None if timing is None else timing.dns_ms,
+        connect_ms=None if timing is None else timing.connect_ms,
+        first_byte_ms=None if timing is None else timing.first_byte_ms,
+    )
 
 
 def trigger_of(work: DeliveryWork) -> Trigger:

@@ -64,10 +64,10 @@ async def test_even_where_half_of_a_hundred_are_black_holes(sqlite_stage_url: st
 
 @pytest.mark.usefixtures("silence")
 async def test_fifty_that_are_dead_among_a_hundred_are_not_noticed_by_those_who_share_their_results(
-    fast_stage_url: str,
+    sqlite_stage_url: str,
 ) -> None:
     """Each result goes to ten of a hundred, five of which hang or refuse. `make bench` has the same in real time."""
-    stage = await Stage.open(fast_stage_url)
+    stage = await Stage.open(sqlite_stage_url)
     stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
 
     async def answering(sent: Sent) -> Reply:

@@ -233,9 +233,9 @@ async def test_one_success_is_enough_and_it_can_be_switched_off(open_stage: Open
 @pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("silence")
 async def test_hours_of_darkness_then_everything_at_its_rate_and_the_others_never_notice(
-    fast_stage_url: str, hours: int
+    sqlite_stage_url: str, hours: int
 ) -> None:
-    stage = await Stage.open(fast_stage_url)
+    stage = await Stage.open(sqlite_stage_url)
     world = Subscribers(stage)
     ill = await stage.add_subscription(url="https://ill.example/", rate_per_second=5)
     well = await stage.add_subscription(url="https://well.example/")

@@ -56,7 +56,7 @@ async def test_all_there_is_to_do_is_counted_before_it_is_done(stage: Stage) -> 
 async def test_a_paused_replay_sends_nothing_and_a_resumed_one_everything(stage: Stage) -> None:
     await stage.add_subscription()
     made = await store(stage, AHEAD + 20)
-    stage.subscribers.answer(reply(500))
+    stage.subscribers.answer(reply(400))
     replay = await planned(stage, request())
     await stage.work_until_idle()  # all that is planned is to be tried again in five seconds
     tried = len(stage.subscribers.sent)
