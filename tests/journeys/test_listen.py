@@ -67,7 +67,8 @@ async def test_listening_survives_a_restart_and_a_server_that_is_down(sqlite_sta
                     for trace in traces:
                         await world.ended((await world.job_of(trace))["id"])
                     page = await world.until("/v1/deliveries", lambda page: _all_delivered(page["data"], 5))
-                    await _until_said(tailing, page["data"][0]["id"])
+                    for delivery in page["data"]:
+                        await _until_said(tailing, f"{delivery['id']}.delivered")
                     taken = {message.message_id for message in sink.messages if message.answered == 200}
                     assert taken == {delivery["message_id"] for delivery in page["data"]}
                     assert sink.counts["forged"] == 0 and sink.counts["verified"] == 7
