@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from relay.clock import Clock
+from relay.clock import Clock, Instant
 from relay.errors import StoreUnavailable
 from relay.ids import new_id
 from relay.pipeline.admission import Admitted, TurnedAway
@@ -59,7 +59,7 @@ _REFUSED_STATUS: Final = {404: "unknown", 405: "method_not_allowed", 410: "gone"
 class _Call:
     """One request on its way through, with what its log line will say."""
 
-    request_id: str
+    came_at: Instant
     token: str
     method: str
     suffix: str
@@ -75,6 +75,14 @@ class _Call:
     http_status: int = 503
     size: int = 0
     error: str | None = None
+    _request_id: str = ""
+
+    @property
+    def request_id(self) -> str:
+        """Made when it is first asked for: where no line is logged, most calls need none."""
+        if not self._request_id:
+            self._request_id = new_id("req", self.came_at)
+        return self._request_id
 
 
 class CallbackEndpoint:
@@ -109,7 +117,7 @@ class CallbackEndpoint:
             return
         clock = self._clock
         query: bytes = scope["query_string"]
-        call = _Call(new_id("req", clock.now()), token, method, suffix, query, clock.monotonic(), headers)
+        call = _Call(clock.now(), token, method, suffix, query, clock.monotonic(), headers)
         reply = await self._answer(call, scope, receive)
         if reply is not None:
             await reply.send(send)
@@ -163,7 +171,7 @@ class CallbackEndpoint:
         if admitted is None or not self.budget.take(length):
             return None
         clock = self._clock
-        call = _Call(new_id("req", clock.now()), token, "POST", suffix, query, clock.monotonic(), headers)
+        call = _Call(clock.now(), token, "POST", suffix, query, clock.monotonic(), headers)
         call.admitted, call.webhook_id, call.reserved = admitted, admitted.webhook.id, length
         return call
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from relay.clock import Clock
+from relay.frozen import frozen
 
 PACE: Final = 0.95  # of the rate: what leaves evenly arrives up to a twentieth of a second early or late
 SAVED_SECONDS: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class LaneLimit:
     """What one lane may take. `open` = False: nothing, until that changes."""
 
