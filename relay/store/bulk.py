@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Dialect, Insert, Table, Update, exc
 SIZES: Final = (128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 SQLITE_SIZES: Final = tuple(size for size in SIZES if size >= 12)
 LOOKUP_MOST: Final = 256
+_PUT_OFF: Final = "relay.inserts"  # in a connection's `info`
 
 
 def raw(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -75,8 +76,13 @@ def insert_many(
 ) -> None:
     """Insert `rows`, tuples in the order of `columns`, with as few statements as their number allows.
 
-    `ignore_conflicts`: a row whose key is there already is left out.
+    `ignore_conflicts`: a row whose key is there already is left out. While inserts are put off (`put_off_inserts`) this
+    only remembers them.
     """
+    waiting = connection.info.get(_PUT_OFF)
+    if waiting is not None:
+        waiting.append((table, columns, rows, ignore_conflicts))
+        return
     dialect, start = connection.dialect.name, 0
     for size in SQLITE_SIZES if dialect == "sqlite" else SIZES:
         while len(rows) - start >= size:
@@ -85,6 +91,22 @@ def insert_many(
             start += size
     if start < len(rows):
         _insert_each(connection, insert_statement(dialect, table, columns, 1, ignore_conflicts), rows[start:])
+
+
+def put_off_inserts(connection: Connection) -> None:
+    """From now on `insert_many` remembers what it is given, until `insert_what_waits`."""
+    connection.info[_PUT_OFF] = []
+
+
+def insert_what_waits(connection: Connection) -> None:
+    """Insert what was put off, in its order; with nothing put off this does nothing."""
+    for table, columns, rows, ignore_conflicts in connection.info.pop(_PUT_OFF, None) or ():
+        insert_many(connection, table, columns, rows, ignore_conflicts=ignore_conflicts)
+
+
+def forget_what_waits(connection: Connection) -> None:
+    """Insert no more of it."""
+    connection.info.pop(_PUT_OFF, None)
 
 
 def _insert_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -26,8 +26,9 @@ class Backend(Protocol):
 
     writers: int  # how many batches may be written side by side
 
-    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
-        """Run `fn` in one writing transaction; return after COMMIT. `brief`: it is a few quick statements."""
+    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
+        """Run `fn` in one writing transaction; return after COMMIT. `brief`: it is a few quick statements;
+        `inserts_last`: what it inserts may be inserted when it has returned."""
         ...
 
     async def read(self, fn: Callable[[Connection], T]) -> T:

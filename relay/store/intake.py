@@ -82,7 +82,7 @@ def _weight(item: Accept) -> int:
     return 0 if item.body is None else len(item.body)
 
 
-ACCEPT: Final[Operation[Accept, Accepted | Stale]] = Operation("accept", accept, _weight)
+ACCEPT: Final[Operation[Accept, Accepted | Stale]] = Operation("accept", accept, _weight, inserts_last=True)
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ class PostgresBackend:
         )
         self._readers = self._engine.execution_options(postgresql_readonly=True)
 
-    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
+    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
         for _ in range(RACES - 1):
             try:
                 return await _run_async(self._engine, fn)

@@ -2,6 +2,7 @@
 
 The statements of a batch run on the event loop's own thread, its COMMIT with the fsync on another. On a thread of their
 own each of them would give the interpreter lock away and have to win it back from the busy loop, twenty times a batch.
+The few long inserts of a large batch are worth that: they go along with its COMMIT.
 What may take long (functions of their own, much data, a disk that has just been slow) runs on the writer's thread as a
 whole. The writer also checkpoints, no second connection ever does: that closes the WAL-reset hole of SQLite < 3.51.3.
 Readers are read-only connections on threads.
@@ -21,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from relay.errors import StoreUnavailable
-from relay.store.bulk import dbapi_errors, raw
+from relay.store.bulk import dbapi_errors, forget_what_waits, insert_what_waits, put_off_inserts, raw
 from relay.store.failures import is_fatal, is_locked, raise_translated, transaction_stands
 from relay.store.lock import FileLock
 
@@ -65,7 +66,7 @@ class SqliteBackend:
         self._reading = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="relay-reader")
         self._readers = _readers(path)
 
-    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
+    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
         if self._broken:
             raise StoreUnavailable("the database file failed to sync; Relay must be restarted")
         loop = asyncio.get_running_loop()
@@ -75,18 +76,25 @@ class SqliteBackend:
         began = loop.time()
         self._wait_for_strangers(False)
         try:
-            outcome = self._execute(fn)
+            outcome = self._execute(fn, inserts_last=inserts_last)
         except _Locked:
             return await loop.run_in_executor(self._thread, self._run, fn)
         if loop.time() - began > SLOW_SECONDS:
             self._aside = SLOW_REST
         try:
-            with dbapi_errors(self._connection, "COMMIT"):
-                await loop.run_in_executor(self._thread, self._file.commit)
+            await loop.run_in_executor(self._thread, self._finish)
         except Exception as error:
             self._fail(error)
         self._connection.commit()  # it is: this is for SQLAlchemy to know
         return outcome
+
+    def _finish(self) -> None:
+        """What is left of a transaction, on the writer's thread: inserts that were put off, and the COMMIT."""
+        insert_what_waits(self._connection)
+        if not self._file.in_transaction:
+            raise StoreUnavailable("SQLite undid the transaction")
+        with dbapi_errors(self._connection, "COMMIT"):
+            self._file.commit()
 
     def _run(self, fn: Callable[[Connection], T]) -> T:
         """A whole transaction, on the writer's thread."""
@@ -98,14 +106,16 @@ class SqliteBackend:
             self._fail(error)
         return outcome
 
-    def _execute(self, fn: Callable[[Connection], T]) -> T:
-        """Everything but the COMMIT. What is raised has undone it."""
+    def _execute(self, fn: Callable[[Connection], T], *, inserts_last: bool = False) -> T:
+        """Everything but the COMMIT, and the inserts if they come last. What is raised has undone it."""
         try:
             self._connection.begin()
         except Exception as error:
             if not self._waits and is_locked(error):
                 raise _Locked from None
             self._fail(error)
+        if inserts_last:
+            put_off_inserts(self._connection)
         try:
             outcome = fn(self._connection)
             if not transaction_stands(self._connection):
@@ -125,6 +135,7 @@ class SqliteBackend:
         raise_translated(error)
 
     def _undo(self) -> None:
+        forget_what_waits(self._connection)
         if (transaction := self._connection.get_transaction()) is not None:
             transaction.rollback()
         if self._file.in_transaction:  # a COMMIT that failed: SQLAlchemy takes the transaction for ended

@@ -38,6 +38,7 @@ PATIENCE_SECONDS = 0.008
 PATIENT_ITEMS = 64  # more than this is a batch of its own
 BRIEF_ITEMS = 96
 BRIEF_BYTES = 512 * 1024
+MANY_INSERTS = 8  # items that insert: fewer are written where they are decided
 RACES = 3  # how often an item is tried that another node's equal insert beat
 
 
@@ -48,12 +49,15 @@ class Operation(Generic[I, O]):
     name: str
     apply: Callable[[Connection, list[I]], list[O]]
     weigh: Callable[[I], int] | None = None  # bytes that an item brings along, where they may be many
+    inserts_last: bool = False  # nothing in its transaction looks at what it has inserted
 
 
 class Transact(Protocol):
     """Run a function in one transaction and return after COMMIT."""
 
-    def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False) -> Awaitable[T]: ...
+    def __call__(
+        self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
+    ) -> Awaitable[T]: ...
 
 
 Then = Callable[[Any, Exception | None], None]
@@ -187,7 +191,8 @@ class Writer:
 
     async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
         try:
-            outcomes = await self._transact(partial(_apply, batch), brief=_is_brief(batch))
+            last = _inserts_last(batch)
+            outcomes = await self._transact(partial(_apply, batch), brief=_is_brief(batch), inserts_last=last)
         except StoreUnavailable as error:
             for entry in batch:
                 _fail(entry, error)
@@ -230,6 +235,13 @@ def _is_brief(batch: list[_Entry]) -> bool:
         if entry.operation.weigh is not None:
             weight += entry.operation.weigh(entry.item)
     return len(batch) <= BRIEF_ITEMS and weight <= BRIEF_BYTES
+
+
+def _inserts_last(batch: list[_Entry]) -> bool:
+    """Whether the inserts may be put off to the end, and are enough to be worth it."""
+    if len(batch) < MANY_INSERTS:
+        return False
+    return all(entry.operation is not None and entry.operation.inserts_last for entry in batch)
 
 
 def _apply(batch: list[_Entry], connection: Connection) -> list[Any]:

@@ -25,7 +25,7 @@ class Transactions:
     def __init__(self) -> None:
         self.done: list[list[str]] = []
 
-    async def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
+    async def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
         self.done.append([])
         outcome = fn(cast(Connection, Nested()))
         await asyncio.sleep(0)

@@ -11,9 +11,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from relay.errors import StoreUnavailable
 from relay.store import sqlite
+from relay.store.bulk import insert_many
 from relay.store.database import Database
-from relay.store.writer import Operation
+from relay.store.schema import spills
+from relay.store.writer import MANY_INSERTS, Operation
+from tests.support.store import rows_of
 
 
 def _value(connection: Connection, query: str) -> object:
@@ -98,3 +102,51 @@ def _enforce_foreign_keys_outside_of_transactions(connection: Connection) -> Non
     connection.exec_driver_sql("COMMIT")
     connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+# --- inserts that come last ---
+
+
+def _put_spills(connection: Connection, items: list[str]) -> list[int]:
+    insert_many(connection, spills, ("payload_id", "created_at"), [(item, 1) for item in items])
+    return [int(connection.exec_driver_sql("SELECT count(*) FROM spills").scalar_one()) for _ in items]
+
+
+PUT_SPILL = Operation("spill", _put_spills, inserts_last=True)
+
+
+async def _put(database: Database, *names: str) -> list[int | BaseException]:
+    return await asyncio.gather(*(database.submit(PUT_SPILL, name) for name in names), return_exceptions=True)
+
+
+async def _spills(database: Database) -> set[str]:
+    return {row["payload_id"] for row in await rows_of(database, spills)}
+
+
+async def test_many_inserts_that_nothing_looks_at_go_along_with_the_commit(sqlite_database: Database) -> None:
+    names = [f"p{number:02}" for number in range(MANY_INSERTS)]
+    assert await _put(sqlite_database, *names) == [0] * MANY_INSERTS, "they were not there yet when the function ran"
+    assert await _spills(sqlite_database) == set(names), "and are, now that it is said to be written"
+    assert await _put(sqlite_database, "one") == [MANY_INSERTS + 1], "a few are written where they are decided"
+
+
+async def test_one_of_them_that_cannot_be_inserted_sinks_no_neighbour(sqlite_database: Database) -> None:
+    await _put(sqlite_database, "p03")
+    names = [f"p{number:02}" for number in range(MANY_INSERTS + 4)]
+    outcomes = await _put(sqlite_database, *names)
+    assert [isinstance(outcome, IntegrityError) for outcome in outcomes] == [name == "p03" for name in names]
+    assert await _spills(sqlite_database) == set(names)
+
+
+async def test_a_transaction_that_is_undone_under_them_is_not_taken_for_a_written_one(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undone(connection: Connection) -> None:
+        connection.connection.dbapi_connection.rollback()  # type: ignore[union-attr] # as SQLite does on a full disk
+
+    monkeypatch.setattr(sqlite, "insert_what_waits", undone)
+    outcomes = await _put(sqlite_database, *[f"p{number:02}" for number in range(MANY_INSERTS)])
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    monkeypatch.undo()
+    assert await _put(sqlite_database, "after") == [1]
+    assert await _spills(sqlite_database) == {"after"}

@@ -34,7 +34,7 @@ class Gated:
         self.may_commit.set()
         self.failure: BaseException | None = None
 
-    async def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False) -> T:
+    async def __call__(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
         with self._engine.begin() as connection:
             outcome = fn(connection)
             await self.may_commit.wait()
