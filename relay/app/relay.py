@@ -11,6 +11,7 @@ import structlog
 
 from relay.app import calls, edge, guards
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
+from relay.app.observing import Observer
 from relay.clock import Clock, SystemClock
 from relay.ids import new_id
 from relay.model import Job
@@ -44,7 +45,8 @@ from relay.store import configuration as configuration_store
 from relay.store import migrate, nodes
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
-from relay.web.server import Server
+from relay.web.callback import CallbackEndpoint
+from relay.web.server import Server, Site
 from relay.web.services import Services
 from relay.web.sse import Streams
 from relay.workers import housekeeping
@@ -63,7 +65,8 @@ DISK_SECONDS: Final = 2.0
 class Relay:
     """A relay in this process: serving, working, or both. `start` it once, then `stop` it.
 
-    `bound` is a socket that has the settings' port already; it is closed with the rest.
+    `bound` is a socket that has the settings' port already; it is closed with the rest. `health_port` is where
+    a process that serves nothing else answers for its health and shows its metrics.
     """
 
     def __init__(
@@ -74,9 +77,11 @@ class Relay:
         works: bool = True,
         clock: Clock | None = None,
         bound: socket.socket | None = None,
+        health_port: int | None = None,
     ) -> None:
         self.settings = settings
         self._bound = bound
+        self._health_port = health_port
         self.clock: Clock = clock or SystemClock()
         self.stopping = asyncio.Event()
         self.bell = Bell()
@@ -87,6 +92,7 @@ class Relay:
         self.disk: guards.DiskGuard | None = None
         self.supervisor = Supervisor(self.clock)
         self.server: Server | None = None
+        self.callback: CallbackEndpoint | None = None
         self.fetching: FetchHands | None = None
         self.delivering: DeliverHands | None = None
 
@@ -218,9 +224,8 @@ class Relay:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
             await self.disk.run_once()
             watch(Duty("disk", self.disk.run_once, DISK_SECONDS))
-        if self._serves:
-            listening = edge.sites(self.settings, self.services(), self.receiver, self.components, self._bound)
-            self.server = Server(listening, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
+        if sites := self._sites():
+            self.server = Server(sites, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
             await self.server.start()
 
     async def _begin_work(self) -> None:
@@ -243,6 +248,17 @@ class Relay:
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
+
+    def _sites(self) -> list[Site]:
+        """What is listened on."""
+        settings, metrics = self.settings, self.floor.metrics
+        observer = Observer(self, metrics)
+        if self._serves:
+            self.callback = edge.callback_endpoint(settings, self.receiver, self.clock, metrics)
+            return edge.sites(settings, self.services(), self.callback, self.components, observer, self._bound)
+        if self._health_port is not None:
+            return [edge.health_site(settings, self._health_port, self.components, observer)]
+        return []
 
     def services(self) -> Services:
         """What the management API's handlers need."""

@@ -32,22 +32,21 @@ def run_serve(settings: Settings, *, with_worker: bool) -> int:
     return _run(settings, serves=True, works=with_worker)
 
 
-def run_worker(settings: Settings) -> int:
-    """Work until a signal; the exit code."""
+def run_worker(settings: Settings, *, health_port: int | None = None) -> int:
+    """Work until a signal; the exit code. Health and metrics are to be had at `health_port`."""
     if settings.is_sqlite:
         sys.stderr.write("relay: `relay worker` needs PostgreSQL: a SQLite database serves one process\n")
         return 2
-    return _run(settings, serves=False, works=True)
+    return _run(settings, serves=False, works=True, health_port=health_port)
 
 
-def _run(settings: Settings, *, serves: bool, works: bool) -> int:
+def _run(settings: Settings, *, serves: bool, works: bool, health_port: int | None = None) -> int:
     logs.configure(format=settings.log_format, level=settings.log_level, clock=SystemClock())
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_live(settings, serves=serves, works=works))
+        return runner.run(_live(Relay(settings, serves=serves, works=works, health_port=health_port)))
 
 
-async def _live(settings: Settings, *, serves: bool, works: bool) -> int:
-    relay = Relay(settings, serves=serves, works=works)
+async def _live(relay: Relay) -> int:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -82,8 +81,14 @@ def ready_line(relay: Relay) -> str:
     database = "SQLite" if settings.is_sqlite else "PostgreSQL"
     if relay.server is None:
         return f"ready  worker on {database}"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if relay.callback is None:
+        return f"ready  worker on {database}  health http://{_host(settings)}:{relay.server.ports[0]}/readyz"
+    host = _host(settings)
     ports = relay.server.ports
     management = "" if len(ports) == 1 else f"  management http://{host}:{ports[1]}"
     work = "" if relay.fetching is not None else ", without a worker"
     return f"ready  http://{host}:{ports[0]}{management}  on {database}{work}  callbacks {settings.public_url}/in/…"
+
+
+def _host(settings: Settings) -> str:
+    return f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -29,8 +29,11 @@ def serve(ctx: click.Context, no_worker: bool, host: str | None, port: int | Non
 
 
 @click.command()
+@click.option(
+    "--health-port", type=click.IntRange(1, 65535), help="Also answer /livez, /readyz and /metrics on this port."
+)
 @click.pass_context
-def worker(ctx: click.Context) -> None:
+def worker(ctx: click.Context, health_port: int | None) -> None:
     """Fetch and deliver only: more hands for relays that share a PostgreSQL database."""
     with _in_a_hurry():
         from relay import settings
@@ -38,7 +41,7 @@ def worker(ctx: click.Context) -> None:
         loaded = settings.ensure_secrets(settings.load())
         from relay import app
 
-        ctx.exit(app.run_worker(loaded))
+        ctx.exit(app.run_worker(loaded, health_port=health_port))
 
 
 @click.command()

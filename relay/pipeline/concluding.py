@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from relay.clock import Instant
+from relay.clock import Instant, seconds_between
 from relay.errors import StoreUnavailable
 from relay.ids import new_id
 from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger
@@ -83,6 +83,7 @@ class Concluder:
                 raise
             if settled is Settled.DONE:
                 plan.start(job.id, body)
+                self._count(job, result)
                 return True
             plan.release()
             if settled is Settled.LOST:
@@ -102,6 +103,17 @@ class Concluder:
                     raise
                 log.warning("fetch.result_held", job_id=settlement.job_id)
                 await self._floor.clock.sleep(HELD_EVERY_SECONDS)
+
+    def _count(self, job: Job, result: Result) -> None:
+        webhook = self._floor.configuration.current.webhooks.get(job.webhook_id)
+        now, notified = result.fetched_at, job.notified_at
+        self._floor.metrics.stored(
+            "" if webhook is None else webhook.provider,
+            result.status.value,
+            result.size_bytes,
+            left_seconds=seconds_between(now, job.deadline),
+            waited_seconds=None if notified is None else seconds_between(notified, now),
+        )
 
     def _envelope(self, result: Result, asked: Asked, is_json: bool | None) -> bytes:
         """What goes out, made while the payload is at hand, for those deliveries too that have to wait for a slot."""

@@ -145,13 +145,14 @@ class Deliverer:
         step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
         if step.last_error is not None:
             step = self._unless_hopeless(step, subscription.id, now)
+        attempt = attempt_of(work, subscription, reply, started_at)
         settlement = DeliverySettlement(
             delivery_id=delivery.id,
             claims=delivery.claims,
             now=now,
             status=step.status,
             due_at=step.due_at,
-            attempt=attempt_of(work, subscription, reply, started_at),
+            attempt=attempt,
             last_error=step.last_error,
             budget_from=delivery.budget_from,
             disable_subscription=subscription.id if step.disable_reason else None,
@@ -162,6 +163,8 @@ class Deliverer:
             await self._breakers.write(news)
         if step.disable_reason:
             await self._floor.configuration.refresh()
+        outcome = step.status.value if settled is Settled.DONE else settled.value
+        self._count(work, subscription.name, outcome, attempt, now)
         log.info(
             "delivery.attempted",
             delivery_id=delivery.id,
@@ -171,7 +174,7 @@ class Deliverer:
             http_status=reply.status,
             error_code=reply.error_code,
             duration_ms=reply.duration_ms,
-            outcome=step.status.value if settled is Settled.DONE else settled.value,
+            outcome=outcome,
         )
 
     def _unless_hopeless(self, step: Step, subscription_id: str, now: Instant) -> Step:
@@ -180,6 +183,12 @@ class Deliverer:
         if most is None or since is None or seconds_between(since, now) < most or step.disable_reason:
             return step
         return Step(DeliveryStatus.PENDING, now, step.last_error, f"nothing but failures since {rfc3339(since)}")
+
+    def _count(self, work: DeliveryWork, name: str, outcome: str, attempt: Attempt, now: Instant) -> None:
+        metrics = self._floor.metrics
+        metrics.attempted(name, outcome, attempt.http_status, attempt.trigger.value, attempt.duration_ms)
+        if outcome == DeliveryStatus.DELIVERED.value and work.delivery.replay_id is None:
+            metrics.delivered(name, seconds_between(work.delivery.created_at, now))
 
     async def _set_aside(
         self, work: DeliveryWork, status: DeliveryStatus, reason: str | None, due_at: Instant | None = None

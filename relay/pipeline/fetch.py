@@ -111,9 +111,9 @@ class Fetcher:
     async def _fetch(self, job: Job, binding: Binding, url: str) -> int:
         asked = await self._asker.ask(job, binding, url)
         reading, verdict = asked.reading, asked.reading.verdict
-        outcome = call_outcome(reading)
-        if outcome is not None:
-            self._gate.report(job.webhook_id, outcome, reading.retry_after_seconds)
+        said = call_outcome(reading)
+        if said is not None:
+            self._gate.report(job.webhook_id, said, reading.retry_after_seconds)
         step = decide(job, binding, reading, self._floor.clock.now(), self._floor.clock.random())
         attempt = attempt_of(job, asked)
         if verdict is not None:
@@ -127,6 +127,8 @@ class Fetcher:
             await self._concluder.postpone(job, step, attempt, named)
         if verdict is not None:
             await self._credentials.judge(binding.webhook, verdict)
+        outcome = step.status.value
+        self._floor.metrics.fetched(binding.webhook.provider, outcome, asked.http_status, asked.duration_ms)
         log.info(
             "fetch.attempted",
             job_id=job.id,
@@ -137,7 +139,7 @@ class Fetcher:
             error_code=reading.error_code,
             bytes=asked.spool.size,
             duration_ms=asked.duration_ms,
-            outcome=step.status.value,
+            outcome=outcome,
         )
         return asked.calls
 

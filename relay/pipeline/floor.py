@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
 
 from relay.clock import Clock
 from relay.frozen import frozen
+from relay.metrics import Metrics
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.capture import Captures
 from relay.pipeline.payloads import Payloads
@@ -29,3 +31,4 @@ class Floor:
     unseal: Sealing
     lease_seconds: float
     give_up_seconds: float
+    metrics: Metrics = field(default_factory=Metrics)

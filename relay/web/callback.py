@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from relay.clock import Clock, Instant
 from relay.errors import StoreUnavailable
 from relay.ids import new_id
+from relay.metrics import Metrics
 from relay.pipeline.admission import Admitted, TurnedAway
 from relay.pipeline.prepare import Inbound
 from relay.pipeline.receive import Answer, Then
@@ -52,6 +53,7 @@ class ReceiveStage(Protocol):
 PREFIX: Final = b"/in/"
 RETRY_AFTER_SECONDS: Final = 5
 _UNREAD_STATUS: Final = {Unread.TOO_LARGE: 413, Unread.OVER_BUDGET: 503}
+_UNREAD: Final = frozenset(why.value for why in _UNREAD_STATUS)
 _REFUSED_STATUS: Final = {404: "unknown", 405: "method_not_allowed", 410: "gone"}
 
 
@@ -95,12 +97,14 @@ class CallbackEndpoint:
         *,
         max_notification_bytes: int,
         intake_budget_bytes: int,
+        metrics: Metrics | None = None,
         log: Any = None,
     ) -> None:
         self._receiver = receiver
         self._clock = clock
         self._maximum = max_notification_bytes
         self.budget = ByteBudget(intake_budget_bytes)
+        self._metrics = metrics or Metrics()
         # Bound here so that no call pays for looking the configuration up.
         self._log = (log or structlog.get_logger("relay.web.callback")).bind()
 
@@ -121,7 +125,7 @@ class CallbackEndpoint:
         reply = await self._answer(call, scope, receive)
         if reply is not None:
             await reply.send(send)
-        self._write_line(call)
+        self._finish(call)
 
     async def _answer(self, call: _Call, scope: Scope, receive: Receive) -> Reply | None:
         """Judge the token, read the body, hand it over. None when nobody waits for an answer any more."""
@@ -133,7 +137,7 @@ class CallbackEndpoint:
                     call.http_status, call.status = 405, "page"
                     return replies.page()
                 return _refuse(call, admitted.http_status, admitted.retry_after, admitted.allow)
-            call.webhook_id = admitted.webhook.id
+            call.admitted, call.webhook_id = admitted, admitted.webhook.id
             body = await reader.read(receive, _declared_length(call.headers))
             if isinstance(body, Unread):
                 return _not_read(call, body)
@@ -208,15 +212,21 @@ class CallbackEndpoint:
                 self._failed(call, error)
             reply = _refuse(call, 503, RETRY_AFTER_SECONDS)
         respond(reply)
-        self._write_line(call)
+        self._finish(call)
 
     def abandon(self, admitted: _Call) -> None:
         """See `Direct`."""
         self.budget.give_back(admitted.reserved)
         admitted.status, admitted.http_status = "disconnected", 0
-        self._write_line(admitted)
+        self._finish(admitted)
 
-    def _write_line(self, call: _Call) -> None:
+    def _finish(self, call: _Call) -> None:
+        """Count it, and write its line."""
+        seconds = self._clock.monotonic() - call.started
+        known = call.admitted
+        name, provider = ("", "") if known is None else (known.webhook.name, known.webhook.provider)
+        outcome = call.error if call.error in _UNREAD else call.status
+        self._metrics.notified(name, provider, outcome, seconds)
         if not self._log.is_enabled_for(logging.INFO):
             return  # what stands in the line costs something too
         self._log.info(
@@ -230,7 +240,7 @@ class CallbackEndpoint:
             status=call.status,
             http_status=call.http_status,
             bytes=call.size,
-            duration_ms=round((self._clock.monotonic() - call.started) * 1000, 2),
+            duration_ms=round(seconds * 1000, 2),
             error_code=call.error,
         )
 

@@ -36,10 +36,21 @@ def health_routes(components: Components, *, patience_seconds: float = 2.0) -> l
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
-def metrics_route(registry: CollectorRegistry) -> Route:
-    """`/metrics`: the registry in the format that the scraper asks for."""
+async def _nothing(*_: object) -> None:
+    """For who has nothing to look up, or lets everybody in."""
+
+
+def metrics_route(
+    registry: CollectorRegistry,
+    refresh: Callable[[], Awaitable[None]] = _nothing,
+    admit: Callable[[Request], Awaitable[object]] = _nothing,
+) -> Route:
+    """`/metrics`: the registry in the format that the scraper asks for, after `refresh`. `admit` raises Problem for who
+    may not see it."""
 
     async def metrics(request: Request) -> Response:
+        await admit(request)
+        await refresh()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 

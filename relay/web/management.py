@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from relay.metrics import Metrics
 from relay.web import docs, openapi, submit
 from relay.web.api import (
     captures,
@@ -33,6 +34,7 @@ from relay.web.api import (
     webhooks,
 )
 from relay.web.endpoint import Endpoint
+from relay.web.observed import ObservedMiddleware
 from relay.web.problems import Problem, ProblemMiddleware, handle
 from relay.web.services import Services
 
@@ -98,7 +100,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 )
 
 
-def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+def build_management_app(
+    services: Services, extra_routes: Sequence[BaseRoute] = (), metrics: Metrics | None = None
+) -> Starlette:
     """The application. `extra_routes` (health, metrics) come first and answer for themselves."""
 
     @cache
@@ -114,7 +118,10 @@ def build_management_app(services: Services, extra_routes: Sequence[BaseRoute] =
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(ProblemMiddleware, clock=services.clock)],
+        middleware=[
+            Middleware(ObservedMiddleware, clock=services.clock, metrics=metrics or Metrics()),
+            Middleware(ProblemMiddleware, clock=services.clock),
+        ],
         exception_handlers={HTTPException: handle, Problem: handle},
     )
     app.router.redirect_slashes = False  # an address has one spelling

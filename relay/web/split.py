@@ -19,6 +19,11 @@ class Split:
         await (self._callback if is_callback else self._rest)(scope, receive, send)
 
 
+def plain_app(routes: list[BaseRoute]) -> ASGIApp:
+    """An application of a few routes that answer for themselves."""
+    return Starlette(routes=routes)
+
+
 def public_app(callback: ASGIApp, health: list[BaseRoute]) -> Split:
     """What is served to providers when the management API has a port of its own."""
     return Split(callback, Starlette(routes=health))

@@ -26,6 +26,7 @@ class LeaseKeeper:
         self._crew = crew
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self.lost = 0  # pieces of work, since the start
 
     @property
     def every_seconds(self) -> float:
@@ -39,6 +40,7 @@ class LeaseKeeper:
             until = after(self._clock.now(), self._lease_seconds)
             kept = await self._database.write(partial(extend, table=self._queue.table, claims=asked, lease_until=until))
             lost = self._crew.drop_lost(asked, kept)
+            self.lost += lost
             if lost:
                 log.warning("leases.lost", crew=self._crew.name, count=lost)
         return 0

@@ -119,6 +119,10 @@ class Slots:
         self._buckets: dict[str, Bucket] = {}
 
     @property
+    def total(self) -> int:
+        return self._total
+
+    @property
     def free(self) -> int:
         return self._total - self._taken
 
