@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "trigger": "relay.cli.trigger:trigger",
     "listen": "relay.cli.listen:listen",
     "tail": "relay.cli.tail:tail",
+    "doctor": "relay.cli.doctor:doctor",
     "db": "relay.cli.db:group",
     "webhook": "relay.cli.webhook:group",
     "sub": "relay.cli.sub:group",
