@@ -84,13 +84,19 @@ $(BIN)/pip:
 	echo "$$python cannot make a virtual environment with pip. On Debian or Ubuntu: apt-get install python3-venv" >&2; \
 	exit 1
 
-# The resolver lives in an environment of its own: Relay does not need it.
+# The resolver lives in an environment of its own: Relay does not need it. The image gets the same pins without the tests' tools.
+LOCK := build/resolver/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+
 constraints: ## resolve pyproject.toml anew into constraints.txt
 	@test -x build/resolver/bin/uv || { $(MAKE) --no-print-directory VENV=build/resolver build/resolver/bin/pip && build/resolver/bin/python -m pip install --quiet uv; }
 	@{ echo "# Made by 'make constraints' from pyproject.toml: every package with the hashes of its files."; \
-	   echo 'setuptools>=80' | build/resolver/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra test \
-	     --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -; } > build/constraints.txt
+	   echo 'setuptools>=80' | $(LOCK) --upgrade --extra test pyproject.toml -; } > build/constraints.txt
+	@grep -oE '^[a-z0-9.-]+==[^ ]+( ; [^\\]+)?' build/constraints.txt > build/pins.txt
+	@{ echo "# Made by 'make constraints': what the image installs, pinned as in constraints.txt."; \
+	   echo 'setuptools>=80' | $(LOCK) --constraint build/pins.txt --extra postgres --extra otel pyproject.toml -; } > build/requirements.txt
 	@mv build/constraints.txt constraints.txt
+	@mv build/requirements.txt deploy/requirements.txt
 
 clean: ## delete what the targets above have made (not the data in .relay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,9 @@ from relay.clock import Clock, rfc3339
 
 _Render = Callable[[WrappedLogger, str, EventDict], bytes]
 
-QUIET: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "aiohttp", "uvicorn", "asyncio", "sqlalchemy", "alembic")
+QUIET: Final = (
+    "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp", "uvicorn", "asyncio", "sqlalchemy", "alembic", "aiosqlite",
+)  # fmt: skip
 
 _Rule = tuple[bytes, re.Pattern[bytes], bytes]
 
