@@ -141,6 +141,11 @@ class Settings(BaseModel):
         30, "A worker that is silent for this long loses its work to another.", 30
     )
     shutdown_seconds: types.Seconds = _setting(10, "Work in flight has this long to finish when Relay is stopped.", 10)
+    trace_endpoint: types.HttpUrl | None = _setting(
+        None,
+        "OTLP/HTTP address that OpenTelemetry spans are sent to; needs the extra `otel`.",
+        "http://127.0.0.1:4318/v1/traces",
+    )
     log_format: types.LogFormat = _setting(
         "auto", "`auto` (console on a terminal, else json), `console` or `json`.", "json"
     )

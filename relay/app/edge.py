@@ -13,6 +13,7 @@ from relay.model import Scope
 from relay.pipeline.receive import Receiver
 from relay.settings import Settings
 from relay.signing.tokens import PayloadLinks
+from relay.tracing import Tracer
 from relay.web.auth import authenticate
 from relay.web.callback import CallbackEndpoint
 from relay.web.connections import ConnectionLimits
@@ -62,7 +63,9 @@ def sites(
     ]
 
 
-def callback_endpoint(settings: Settings, receiver: Receiver, clock: Clock, metrics: Metrics) -> CallbackEndpoint:
+def callback_endpoint(
+    settings: Settings, receiver: Receiver, clock: Clock, metrics: Metrics, tracer: Tracer | None
+) -> CallbackEndpoint:
     """What answers providers."""
     return CallbackEndpoint(
         receiver,
@@ -70,6 +73,7 @@ def callback_endpoint(settings: Settings, receiver: Receiver, clock: Clock, metr
         max_notification_bytes=settings.max_notification_bytes,
         intake_budget_bytes=settings.intake_budget_bytes,
         metrics=metrics,
+        tracer=tracer,
     )
 
 

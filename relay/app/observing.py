@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import relay
+from relay.app import edge
 from relay.clock import Clock
 from relay.metrics import Metrics, Sample
 from relay.model import Subscription, SubscriptionStatus, Webhook, WebhookStatus
@@ -21,6 +23,7 @@ from relay.store import backlog
 from relay.store.backlog import Backlog, Waiting
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
+from relay.web.server import Site
 
 if TYPE_CHECKING:
     from relay.app.relay import Relay
@@ -140,3 +143,13 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
+
+
+def listening(of: Relay, *, serves: bool, health_port: int | None, bound: socket.socket | None) -> list[Site]:
+    """What this process listens on: everything, its health alone, or nothing."""
+    settings, metrics = of.settings, of.floor.metrics
+    observer = Observer(of, metrics)
+    if serves:
+        of.callback = edge.callback_endpoint(settings, of.receiver, of.clock, metrics, of.floor.tracer)
+        return edge.sites(settings, of.services(), of.callback, of.components, observer, bound)
+    return [] if health_port is None else [edge.health_site(settings, health_port, of.components, observer)]

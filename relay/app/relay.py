@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from relay.app import calls, edge, guards
+from relay import __version__
+from relay.app import calls, edge, guards, observing
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
-from relay.app.observing import Observer
 from relay.clock import Clock, SystemClock
 from relay.ids import new_id
 from relay.model import Job
@@ -45,8 +45,9 @@ from relay.store import configuration as configuration_store
 from relay.store import migrate, nodes
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
+from relay.tracing import open_tracer
 from relay.web.callback import CallbackEndpoint
-from relay.web.server import Server, Site
+from relay.web.server import Server
 from relay.web.services import Services
 from relay.web.sse import Streams
 from relay.workers import housekeeping
@@ -144,6 +145,7 @@ class Relay:
             unseal=self.vault.unseal,
             lease_seconds=settings.lease_seconds,
             give_up_seconds=settings.give_up_hours * 3600,
+            tracer=open_tracer(settings.trace_endpoint, __version__),
         )
         self._open_doors()
         self._assemble_stages()
@@ -224,7 +226,7 @@ class Relay:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
             await self.disk.run_once()
             watch(Duty("disk", self.disk.run_once, DISK_SECONDS))
-        if sites := self._sites():
+        if sites := observing.listening(self, serves=self._serves, health_port=self._health_port, bound=self._bound):
             self.server = Server(sites, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
             await self.server.start()
 
@@ -248,17 +250,6 @@ class Relay:
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
-
-    def _sites(self) -> list[Site]:
-        """What is listened on."""
-        settings, metrics = self.settings, self.floor.metrics
-        observer = Observer(self, metrics)
-        if self._serves:
-            self.callback = edge.callback_endpoint(settings, self.receiver, self.clock, metrics)
-            return edge.sites(settings, self.services(), self.callback, self.components, observer, self._bound)
-        if self._health_port is not None:
-            return [edge.health_site(settings, self._health_port, self.components, observer)]
-        return []
 
     def services(self) -> Services:
         """What the management API's handlers need."""
@@ -363,4 +354,6 @@ class Relay:
         for door in (getattr(self, "deliveries_door", None), getattr(self, "providers_door", None)):
             if door is not None:
                 await door.close()
+        if hasattr(self, "floor") and self.floor.tracer is not None:
+            await asyncio.to_thread(self.floor.tracer.close)
         await self.database.close()

@@ -31,6 +31,7 @@ from relay.pipeline.room import NoRoom
 from relay.pipeline.schedule import retry_after_seconds
 from relay.signing.standard_webhooks import SigningKey, sign, signing_key
 from relay.store.settlement import SETTLE_DELIVERY, DeliverySettlement, Settled
+from relay.tracing import MESSAGE_ID, TRIGGER, Attempted, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -133,9 +134,11 @@ class Deliverer:
         finally:
             if message is not None and message.held:
                 self.outgoing.sent(message, subscription)
-        await self._settle(work, subscription, reply, started_at)
+        await self._settle(work, subscription, reply, started_at, message)
 
-    async def _settle(self, work: DeliveryWork, subscription: Subscription, reply: Reply, started_at: Instant) -> None:
+    async def _settle(
+        self, work: DeliveryWork, subscription: Subscription, reply: Reply, started_at: Instant, message: Message | None
+    ) -> None:
         delivery, clock = work.delivery, self._floor.clock
         now = clock.now()
         number = delivery.attempts + 1
@@ -165,6 +168,8 @@ class Deliverer:
             await self._floor.configuration.refresh()
         outcome = step.status.value if settled is Settled.DONE else settled.value
         self._count(work, subscription.name, outcome, attempt, now)
+        if self._floor.tracer is not None and message is not None:
+            self._trace(self._floor.tracer, work, message, subscription.name, attempt, outcome)
         log.info(
             "delivery.attempted",
             delivery_id=delivery.id,
@@ -189,6 +194,27 @@ class Deliverer:
         metrics.attempted(name, outcome, attempt.http_status, attempt.trigger.value, attempt.duration_ms)
         if outcome == DeliveryStatus.DELIVERED.value and work.delivery.replay_id is None:
             metrics.delivered(name, seconds_between(work.delivery.created_at, now))
+
+    def _trace(
+        self, tracer: Tracer, work: DeliveryWork, message: Message, name: str, attempt: Attempt, outcome: str
+    ) -> None:
+        attempted = Attempted(
+            name=f"deliver {name}",
+            kind="PRODUCER",
+            operation="send",
+            job_id=message.job_id,
+            owner_id=work.delivery.id,
+            number=attempt.number,
+            destination=name,
+            outcome=outcome,
+            http_status=attempt.http_status,
+            error=attempt.error_code,
+            size=len(message.body),
+            started_at=attempt.started_at,
+            duration_ms=attempt.duration_ms,
+            more={MESSAGE_ID: work.delivery.message_id, TRIGGER: attempt.trigger.value},
+        )
+        tracer.write(attempted)
 
     async def _set_aside(
         self, work: DeliveryWork, status: DeliveryStatus, reason: str | None, due_at: Instant | None = None

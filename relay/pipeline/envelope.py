@@ -6,7 +6,6 @@ The provider's bytes are spliced in untouched: no number, key order or duplicate
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from relay.clock import Instant, rfc3339
 from relay.jsontext import is_strict_json
 from relay.model import Result, Trigger
 from relay.store.events import Event
+from relay.tracing import span_id, trace_id
 
 MAX_ENVELOPE_BYTES: Final = 1_048_576
 ENVELOPE_TYPE: Final = "application/json"
@@ -127,5 +127,4 @@ def webhook_timestamp(sent_at: Instant) -> int:
 
 def traceparent(job_id: str, delivery_id: str, attempt: int) -> str:
     """W3C Trace Context for one attempt; the same attempt always has the same span."""
-    span = hashlib.blake2b(f"{delivery_id}.{attempt}".encode(), digest_size=8).hexdigest()
-    return f"00-{job_id.rpartition('_')[2]}-{span}-01"
+    return f"00-{trace_id(job_id)}-{span_id(delivery_id, attempt)}-01"

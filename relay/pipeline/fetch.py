@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -38,6 +39,7 @@ from relay.pipeline.odd import OddStatuses
 from relay.pipeline.places import result_url
 from relay.providers.reading import Verdict, read_notification
 from relay.store import notifications
+from relay.tracing import SERVER, Attempted, Tracer
 
 __all__ = ["FetchLimits", "Fetcher"]
 
@@ -129,6 +131,8 @@ class Fetcher:
             await self._credentials.judge(binding.webhook, verdict)
         outcome = step.status.value
         self._floor.metrics.fetched(binding.webhook.provider, outcome, asked.http_status, asked.duration_ms)
+        if self._floor.tracer is not None:
+            self._trace(self._floor.tracer, job, binding, asked, outcome)
         log.info(
             "fetch.attempted",
             job_id=job.id,
@@ -142,6 +146,25 @@ class Fetcher:
             outcome=outcome,
         )
         return asked.calls
+
+    def _trace(self, tracer: Tracer, job: Job, binding: Binding, asked: Asked, outcome: str) -> None:
+        attempted = Attempted(
+            name=f"fetch {binding.profile.name}",
+            kind="CLIENT",
+            operation="process",
+            job_id=job.id,
+            owner_id=job.id,
+            number=job.attempts + 1,
+            destination=binding.webhook.name,
+            outcome=outcome,
+            http_status=asked.http_status,
+            error=asked.reading.error_code,
+            size=asked.spool.size,
+            started_at=asked.started_at,
+            duration_ms=asked.duration_ms,
+            more={SERVER: urlsplit(binding.origin).hostname},
+        )
+        tracer.write(attempted)
 
     def _look(self, job: Job, binding: Binding, verdict: Verdict, asked: Asked) -> None:
         """What people should see of an answer, whatever follows from it."""

@@ -13,6 +13,7 @@ from relay.pipeline.capture import Captures
 from relay.pipeline.payloads import Payloads
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
+from relay.tracing import Tracer
 
 Sealing = Callable[[str, str, str, bytes], bytes]  # table, column, row id, bytes
 
@@ -32,3 +33,4 @@ class Floor:
     lease_seconds: float
     give_up_seconds: float
     metrics: Metrics = field(default_factory=Metrics)
+    tracer: Tracer | None = None

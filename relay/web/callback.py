@@ -24,6 +24,7 @@ from relay.pipeline.admission import Admitted, TurnedAway
 from relay.pipeline.prepare import Inbound
 from relay.pipeline.receive import Answer, Then
 from relay.signing.tokens import token_fingerprint
+from relay.tracing import Received, Tracer
 from relay.web import replies
 from relay.web.direct import Respond
 from relay.web.intake import BodyReader, ByteBudget, Unread
@@ -98,6 +99,7 @@ class CallbackEndpoint:
         max_notification_bytes: int,
         intake_budget_bytes: int,
         metrics: Metrics | None = None,
+        tracer: Tracer | None = None,
         log: Any = None,
     ) -> None:
         self._receiver = receiver
@@ -105,6 +107,7 @@ class CallbackEndpoint:
         self._maximum = max_notification_bytes
         self.budget = ByteBudget(intake_budget_bytes)
         self._metrics = metrics or Metrics()
+        self._tracer = tracer
         # Bound here so that no call pays for looking the configuration up.
         self._log = (log or structlog.get_logger("relay.web.callback")).bind()
 
@@ -227,6 +230,8 @@ class CallbackEndpoint:
         name, provider = ("", "") if known is None else (known.webhook.name, known.webhook.provider)
         outcome = call.error if call.error in _UNREAD else call.status
         self._metrics.notified(name, provider, outcome, seconds)
+        if self._tracer is not None:
+            self._trace(self._tracer, call, name, outcome, seconds)
         if not self._log.is_enabled_for(logging.INFO):
             return  # what stands in the line costs something too
         self._log.info(
@@ -243,6 +248,23 @@ class CallbackEndpoint:
             duration_ms=round(seconds * 1000, 2),
             error_code=call.error,
         )
+
+    def _trace(self, tracer: Tracer, call: _Call, webhook: str, outcome: str, seconds: float) -> None:
+        theirs = next((value for name, value in call.headers if name == b"traceparent"), None)
+        received = Received(
+            request_id=call.request_id,
+            job_id=call.job_id,
+            notification_id=call.notification_id,
+            webhook=webhook,
+            method=call.method,
+            http_status=call.http_status,
+            outcome=outcome,
+            size=call.size,
+            started_at=call.came_at,
+            seconds=seconds,
+            traceparent=None if theirs is None else theirs.decode("latin-1"),
+        )
+        tracer.write(received)
 
 
 def split_path(raw_path: bytes) -> tuple[str, str]:
