@@ -59,7 +59,10 @@ def _examine(loaded: Settings) -> Iterator[Finding]:
     key = loaded.api_key
     if key is None and not named:  # the key of this machine's relay goes to no other
         key = loaded.admin_key or stored_admin_key(loaded)
-    yield from outside.running(loaded.url, key, clock, expected=named)
+    found = list(outside.running(loaded.url, key, clock, expected=named))
+    yield from found
+    if key is not None and outside.is_local(loaded.url) and any(one.check == "key" for one in found):
+        yield from outside.subscribers(loaded, key, clock)
 
 
 def _of_this_machine(loaded: Settings) -> Iterator[Finding]:

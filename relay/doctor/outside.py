@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from relay.clock import Clock
 from relay.doctor.findings import Finding, fail, ok, warn
 from relay.errors import RelayError
 from relay.model import Secret
+from relay.outbound.addresses import AddressPolicy
+from relay.outbound.deliveries import DeliveryDoor, Refusal
 from relay.settings import Settings
 
 NO_TOKEN: Final = "/in/doctor"  # no callback URL: answered 404 whatever is sent
@@ -144,6 +147,34 @@ def trouble(url: str, key: Secret) -> Iterator[Finding]:
     if stats["jobs_overdue"]:
         yield warn("deadlines", f"{stats['jobs_overdue']} jobs are past their deadline",
                    "`relay job list --status fetching`: last_error says what the provider answers")  # fmt: skip
+
+
+def subscribers(settings: Settings, key: Secret, clock: Clock) -> Iterator[Finding]:
+    """Whether the allow list lets deliveries go where subscriptions want them. Asks for names, calls nobody."""
+    try:
+        with Api(settings.url, key) as api:
+            urls = {item["name"]: item["url"] for item in api.pages("/v1/subscriptions", {}) if item.get("url")}
+    except RelayError:
+        return  # said already
+    found = asyncio.run(_refused(urls, settings, clock))
+    for name, refusal in found.items():
+        advice = f"add {refusal.setting} to RELAY_EGRESS_ALLOW" if refusal.setting else "change the subscription's URL"
+        if "egress_allow" in settings.model_fields_set:
+            yield fail("egress", f"deliveries to {name} are refused: {refusal.detail}", advice)
+        else:  # the relay may have been started with others than whoever asks
+            says = f"deliveries to {name} would be refused without RELAY_EGRESS_ALLOW, which is not set here"
+            yield warn("egress", says, f"{advice}, unless the relay has it already")
+    if urls and not found:
+        yield ok("egress", f"the URLs of all {len(urls)} subscriptions may be called")
+
+
+async def _refused(urls: Mapping[str, str], settings: Settings, clock: Clock) -> dict[str, Refusal]:
+    door = DeliveryDoor(AddressPolicy(settings.egress_allow), clock)
+    try:
+        looked = {name: await door.check(url) for name, url in urls.items()}
+    finally:
+        await door.close()
+    return {name: refusal for name, refusal in looked.items() if refusal is not None}
 
 
 def is_local(url: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import relay
@@ -16,7 +17,7 @@ from relay.doctor.findings import Finding, Level
 from relay.model import Secret
 from relay.settings import Settings
 from tests.support.fake_api import Answer, FakeApi, Request, fake_api, problem
-from tests.support.journey import ADMIN_KEY, running, settings_of
+from tests.support.journey import ADMIN_KEY, Caller, running, settings_of
 from tests.support.ports import free_port
 
 ALIVE = Answer({"status": "ok"})
@@ -97,6 +98,25 @@ async def test_a_real_relay_is_content_and_takes_the_largest_notification(
         ("running", Level.OK), ("version", Level.OK), ("key", Level.OK),
     ]  # fmt: skip
     assert [(each.check, each.level) for each in refused] == [("key", Level.FAIL)]
+
+
+async def test_a_subscriber_that_the_allow_list_does_not_have(sqlite_stage_url: str, tmp_path: Path) -> None:
+    given = settings_of(sqlite_stage_url, tmp_path)
+    given = given.model_copy(update={"url": given.public_url})
+    async with running(given), aiohttp.ClientSession() as session:
+        api = Caller(session, given.public_url)
+        await api.post("/v1/subscriptions", {"name": "billing", "url": "http://127.0.0.1:9000/hooks"})
+        await api.post("/v1/subscriptions", {"name": "far", "url": "https://93.184.215.14/hooks"})
+        found = await asyncio.to_thread(lambda: list(outside.subscribers(given, Secret(ADMIN_KEY), SystemClock())))
+        narrow = given.model_copy(update={"egress_allow": ("10.0.0.0/8",)})
+        unset = Settings.model_validate({"url": given.url})
+        unsure = await asyncio.to_thread(lambda: list(outside.subscribers(unset, Secret(ADMIN_KEY), SystemClock())))
+        refused = await asyncio.to_thread(lambda: list(outside.subscribers(narrow, Secret(ADMIN_KEY), SystemClock())))
+    assert [(each.check, each.level) for each in found] == [("egress", Level.OK)]
+    assert [each.level for each in unsure] == [Level.WARN]
+    (finding,) = refused
+    assert (finding.check, finding.level, "billing" in finding.says) == ("egress", Level.FAIL, True)
+    assert finding.advice == "add 127.0.0.1/32:9000 to RELAY_EGRESS_ALLOW"
 
 
 def test_nobody_where_somebody_says_that_a_relay_runs() -> None:
