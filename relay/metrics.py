@@ -278,6 +278,8 @@ GAUGES: Final = _gauges(
     ("relay_open_connections", (), "Inbound connections."),
     ("relay_store_bytes", ("kind",), "Size of the SQLite file (`database`) and its log (`wal`)."),
     ("relay_disk_free_bytes", (), "Free space where the SQLite file lies."),
+    ("relay_streams", (), "Streams of events that are open."),
+    ("relay_breaker_open", ("subscription",), "1 while the subscriber is left alone because nobody answers there."),
     ("relay_webhook_credentials_rejected", ("webhook",), "1 while the provider refuses the webhook's credentials."),
     ("relay_subscription_paused", ("subscription",), "1 while paused or disabled: deliveries wait."),
 ) | {

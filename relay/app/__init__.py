@@ -2,6 +2,7 @@
 
 floor      clock, database, configuration, bindings, payloads: what all stages stand on
 hands      per working stage: slots, tasks, leases and a scheduler (only in a process that works)
+serving    what is listened on; observing: what /metrics shows
 relay      the stages and the edge put together; start, stop
 run        a process around it: signals, the ready line, the exit code
 """

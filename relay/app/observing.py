@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import relay
-from relay.app import edge
 from relay.clock import Clock
 from relay.metrics import Metrics, Sample
 from relay.model import Subscription, SubscriptionStatus, Webhook, WebhookStatus
@@ -23,7 +21,6 @@ from relay.store import backlog
 from relay.store.backlog import Backlog, Waiting
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
-from relay.web.server import Site
 
 if TYPE_CHECKING:
     from relay.app.relay import Relay
@@ -105,6 +102,10 @@ class Observer:
                 yield Sample("relay_work_in_flight", stage, hands.crew.slots.taken)
                 yield Sample("relay_work_slots", stage, hands.crew.slots.total)
                 yield Sample("relay_leases_lost", stage, hands.leases.lost)
+        if self._relay.delivering is not None:
+            for subscription in _living(self._relay.configuration.current.subscriptions):
+                name = self.metrics.subscription_label(subscription.name)
+                yield Sample("relay_breaker_open", (name,), self._relay.breakers.is_open(subscription.id))
 
     def _inbound(self) -> Iterator[Sample]:
         if self._relay.server is not None:
@@ -114,6 +115,7 @@ class Observer:
             budget = self._relay.callback.budget
             yield Sample("relay_intake_bytes", (), budget.used)
             yield Sample("relay_intake_budget_bytes", (), budget.total)
+            yield Sample("relay_streams", (), self._relay.streams.open)
 
     def _disk(self) -> Iterator[Sample]:
         if not self._relay.settings.is_sqlite:
@@ -143,13 +145,3 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def listening(of: Relay, *, serves: bool, health_port: int | None, bound: socket.socket | None) -> list[Site]:
-    """What this process listens on: everything, its health alone, or nothing."""
-    settings, metrics = of.settings, of.floor.metrics
-    observer = Observer(of, metrics)
-    if serves:
-        of.callback = edge.callback_endpoint(settings, of.receiver, of.clock, metrics, of.floor.tracer)
-        return edge.sites(settings, of.services(), of.callback, of.components, observer, bound)
-    return [] if health_port is None else [edge.health_site(settings, health_port, of.components, observer)]

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from relay import __version__
-from relay.app import calls, edge, guards, observing
+from relay.app import calls, edge, guards, serving
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, SystemClock
 from relay.ids import new_id
@@ -39,7 +39,7 @@ from relay.pipeline.under_way import UnderWay
 from relay.pipeline.watch import Watch
 from relay.providers.loader import load_profiles
 from relay.settings import Settings
-from relay.signing.tokens import CallbackTokens, Cursors, PayloadLinks
+from relay.signing.tokens import CallbackTokens, PayloadLinks
 from relay.signing.vault import Vault
 from relay.store import configuration as configuration_store
 from relay.store import migrate, nodes
@@ -48,7 +48,6 @@ from relay.store.database import open_database
 from relay.tracing import open_tracer
 from relay.web.callback import CallbackEndpoint
 from relay.web.server import Server
-from relay.web.services import Services
 from relay.web.sse import Streams
 from relay.workers import housekeeping
 from relay.workers.heartbeat import Heartbeat
@@ -94,6 +93,7 @@ class Relay:
         self.supervisor = Supervisor(self.clock)
         self.server: Server | None = None
         self.callback: CallbackEndpoint | None = None
+        self.streams = Streams()
         self.fetching: FetchHands | None = None
         self.delivering: DeliverHands | None = None
 
@@ -226,7 +226,7 @@ class Relay:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
             await self.disk.run_once()
             watch(Duty("disk", self.disk.run_once, DISK_SECONDS))
-        if sites := observing.listening(self, serves=self._serves, health_port=self._health_port, bound=self._bound):
+        if sites := serving.listening(self, serves=self._serves, health_port=self._health_port, bound=self._bound):
             self.server = Server(sites, self.clock, shutdown_seconds=self.settings.shutdown_seconds)
             await self.server.start()
 
@@ -250,31 +250,6 @@ class Relay:
             self.supervisor.watch_duty(duty)
 
     # --- the edge ---
-
-    def services(self) -> Services:
-        """What the management API's handlers need."""
-        return Services(
-            database=self.database,
-            configuration=self.configuration,
-            vault=self.vault,
-            clock=self.clock,
-            callback_tokens=self.tokens,
-            payload_links=self.links,
-            cursors=Cursors(self.settings.secret_keys),
-            profiles=self.profiles,
-            admin_key=self.settings.admin_key,
-            public_url=self.settings.public_url,
-            tracker=self.tracker,
-            submitter=self.submitter,
-            receiver=self.receiver,
-            replayer=self.replayer,
-            puller=self.puller,
-            tester=self.probe,
-            door=self.deliveries_door,
-            waker=self,
-            streams=Streams(),
-            stopping=self.stopping,
-        )
 
     async def components(self) -> Mapping[str, str | bool]:
         """The state of each part, for `/readyz`."""

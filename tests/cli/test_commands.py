@@ -61,8 +61,8 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
         calls.append(("serve", settings, with_worker))
         return 5
 
-    def run_worker(settings: Settings) -> int:
-        calls.append(("worker", settings, None))
+    def run_worker(settings: Settings, health_port: int | None) -> int:
+        calls.append((f"worker {health_port}", settings, None))
         return 0
 
     app = types.SimpleNamespace(run_serve=run_serve, run_worker=run_worker)
@@ -87,7 +87,8 @@ def test_serve_works_too_unless_told_otherwise(run: Run, started: list[tuple[str
 
 def test_worker_runs_the_worker(run: Run, started: list[tuple[str, Settings, bool | None]]) -> None:
     assert run("worker").exit_code == 0
-    assert started[0][0] == "worker"
+    assert run("worker", "--health-port", "9101").exit_code == 0
+    assert [what for what, _, _ in started] == ["worker None", "worker 9101"]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.postgres import in_thread
 from tests.support.stage_fixtures import (  # noqa: F401
-    fast_stage_url,
     open_stage,
     silence,
     sqlite_stage,

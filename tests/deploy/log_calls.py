@@ -14,6 +14,25 @@ NOT_FIELDS: Final = frozenset({"exc_info"})
 NOT_A_SERVICE: Final = frozenset({"demo", "cli"})
 
 
+def levels(package: Path) -> dict[str, set[str]]:
+    """The levels at which each event is logged."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args and _is_logging(node.func):
+                if path.relative_to(package).parts[0] not in NOT_A_SERVICE:
+                    for event in _events(node.args[0]):
+                        found.setdefault(event, set()).update(_levels(node.func))
+    return found
+
+
+def _levels(function: ast.expr) -> set[str]:
+    if isinstance(function, ast.IfExp):
+        return _levels(function.body) | _levels(function.orelse)
+    name = function.attr if isinstance(function, ast.Attribute) else ""
+    return {"error" if name == "exception" else name}
+
+
 def logged(package: Path) -> dict[str, set[str]]:
     """The fields of each event that modules under `package` log."""
     found: dict[str, set[str]] = {}

@@ -12,7 +12,7 @@ from relay.metrics import described
 from relay.settings import describe
 from tests.deploy.commands import named
 from tests.deploy.documents import BLOCK, DEPLOY, README, TOP, blocks, expressions, load_dashboard, load_yaml, table
-from tests.deploy.log_calls import logged
+from tests.deploy.log_calls import levels, logged
 from tests.support.tools import tool
 
 LIBRARY = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "up"}
@@ -34,6 +34,8 @@ def test_every_metric_is_described_and_every_described_one_is_there() -> None:
 def test_every_log_line_is_described_with_its_fields_and_every_described_one_is_written() -> None:
     told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[3])) for row in table("events")}
     assert told == logged(TOP / "relay")
+    by_event = levels(TOP / "relay")
+    assert [row[0] for row in table("events") if row[1] not in by_event[row[0].strip("`")]] == []
 
 
 def test_every_field_is_explained_and_every_explained_one_is_used() -> None:

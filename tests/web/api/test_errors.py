@@ -147,7 +147,9 @@ async def test_a_crash_is_a_500_without_a_word_about_it(management: Management) 
         with capture_logs() as lines:
             answer = await client.post("/v1/subscriptions", json={"name": "x", "url": "https://x.example/"})
     assert_problem(answer, 500, "internal_error")
-    assert [(line["event"], line["request_id"]) for line in lines] == [("request.crashed", answer.json()["request_id"])]
+    request_id = answer.json()["request_id"]
+    told = [(line["event"], line["request_id"]) for line in lines]
+    assert told == [("request.crashed", request_id), ("request.answered", request_id)]
     assert "planted" not in answer.text
 
 
