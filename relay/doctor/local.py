@@ -19,6 +19,7 @@ from relay.errors import RelayError, SettingError
 from relay.model import Secret
 from relay.providers.loader import load_profiles
 from relay.settings import Settings
+from relay.signing.strength import weakness
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 REMOTE: Final = (
@@ -37,7 +38,6 @@ REMOTE: Final = (
 )
 MAKE_ONE: Final = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 FLEETING: Final = ("tmpfs", "ramfs")
-MADE_BY_HAND: Final = 12  # fewer different characters than this: no generator made it
 METADATA_SERVICE: Final = ipaddress.ip_address("169.254.169.254")
 ROOMY: Final = 4  # times the floor
 
@@ -85,10 +85,9 @@ def keys(settings: Settings) -> Iterator[Finding]:
     if settings.admin_key is not None:
         given.append(("RELAY_ADMIN_KEY", settings.admin_key))
     for name, key in given:
-        if len(set(key.reveal())) < MADE_BY_HAND:
+        if (why := weakness(key.reveal(), key.reveal().encode())) is not None:
             found = True
-            yield warn(check, f"a key in {name} was not made by a generator: it can be guessed",
-                       f"{MAKE_ONE}, and put it first")  # fmt: skip
+            yield warn(check, f"a key in {name} {why}: it can be guessed", f"{MAKE_ONE}, and put it first")
     if settings.admin_key is not None and settings.admin_key in settings.secret_keys:
         found = True
         yield fail(check, "RELAY_ADMIN_KEY is also in RELAY_SECRET_KEYS: who is given the API can read every secret",
