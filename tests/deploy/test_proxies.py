@@ -143,7 +143,11 @@ class Client:
         async with self._session.request(
             method, self._url + path, data=body, headers=headers, ssl=_trusting(), allow_redirects=False
         ) as answer:
-            return Told(answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read())
+            try:
+                raw = await answer.read()
+            except aiohttp.ClientPayloadError:  # the connection of a body that nobody wants is cut
+                raw = b""
+            return Told(answer.status, {k.lower(): v for k, v in answer.headers.items()}, raw)
 
 
 @pytest.mark.parametrize("kind", KINDS)
