@@ -22,6 +22,7 @@ from relay.web.management import build_management_app
 from relay.web.server import Site, connections_allowed
 from relay.web.services import Services
 from relay.web.split import Split, plain_app, public_app
+from relay.web.ui.routes import ui_routes
 
 if TYPE_CHECKING:
     from relay.app.observing import Observer
@@ -52,7 +53,8 @@ def sites(
         metrics = metrics_route(observer.registry, observer.refresh, admit)
     else:
         metrics = metrics_route(observer.registry, observer.refresh)
-    management = build_management_app(services, [*health, metrics], observer.metrics)
+    pages = ui_routes(services, settings)
+    management = build_management_app(services, [*health, metrics, *pages], observer.metrics)
     if settings.management_port is None:
         both = Split(callback, management)
         return [Site(app=both, direct=callback, host=settings.host, port=settings.port, bound=bound, limits=limits)]

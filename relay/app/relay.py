@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -13,11 +14,13 @@ from relay import __version__
 from relay.app import calls, edge, guards, serving
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, SystemClock
+from relay.errors import StoreUnavailable
 from relay.ids import new_id
 from relay.model import Job
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
+from relay.pipeline import counters
 from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.breaker import Breakers
@@ -221,6 +224,7 @@ class Relay:
             await self._begin_work()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
+        watch(Duty("rollups", self._write_counts, counters.FLUSH_SECONDS))
         watch(Duty("captures", self.floor.captures.run_once, CAPTURE_SECONDS))
         if self.settings.is_sqlite:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
@@ -248,6 +252,14 @@ class Relay:
             retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
         ):  # fmt: skip
             self.supervisor.watch_duty(duty)
+
+    async def _write_counts(self) -> int:
+        return await counters.flush(self.floor.counters, self.database, self.clock)
+
+    async def _write_last_counts(self) -> None:
+        if hasattr(self, "floor"):
+            with contextlib.suppress(StoreUnavailable):  # statistics: not worth a complaint at the end
+                await self._write_counts()
 
     # --- the edge ---
 
@@ -321,6 +333,7 @@ class Relay:
 
     async def _close(self) -> None:
         await self.supervisor.stop()
+        await self._write_last_counts()
         if hasattr(self, "heartbeat"):
             try:
                 await self.heartbeat.leave()

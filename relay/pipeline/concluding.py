@@ -13,7 +13,7 @@ from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger
 from relay.pipeline.asking import Asked
 from relay.pipeline.decision import Conclusion
 from relay.pipeline.deliver import Deliverer
-from relay.pipeline.fanout import Fanout
+from relay.pipeline.fanout import Fanout, Plan
 from relay.pipeline.floor import Floor
 from relay.pipeline.routing import Content
 from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled
@@ -45,6 +45,7 @@ class Concluder:
             provider_job_id=named,
         )
         await self._floor.database.submit_patiently(SETTLE_FETCH, settlement)
+        self._floor.counters.fetched(job.webhook_id, attempt)
 
     async def conclude(
         self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None, *, single_use: bool = False
@@ -83,7 +84,7 @@ class Concluder:
                 raise
             if settled is Settled.DONE:
                 plan.start(job.id, body)
-                self._count(job, result)
+                self._tell(job, result, plan, attempt)
                 return True
             plan.release()
             if settled is Settled.LOST:
@@ -91,6 +92,13 @@ class Concluder:
                 log.warning("fetch.lease_lost", job_id=job.id)
                 return False
             await self._floor.configuration.refresh(seen=configuration.version)
+
+    def _tell(self, job: Job, result: Result, plan: Plan, attempt: Attempt | None) -> None:
+        self._count(job, result)
+        took_ms = None if job.notified_at is None else max(0, result.fetched_at - job.notified_at)
+        counters = self._floor.counters
+        counters.fetched(job.webhook_id, attempt)
+        counters.stored(result, [delivery.subscription_id for delivery in plan.deliveries], took_ms)
 
     async def _settle(self, settlement: FetchSettlement, *, patiently: bool) -> Settled:
         """Write it; `patiently`: what was fetched is nowhere else any more, so it outlasts a database that is away."""

@@ -162,6 +162,8 @@ class Deliverer:
             disable_reason=step.disable_reason,
         )
         settled = await self._floor.database.submit_patiently(SETTLE_DELIVERY, settlement)
+        if settled is Settled.DONE:
+            self._floor.counters.attempted(subscription.id, step.status)
         if news is not None:
             await self._breakers.write(news)
         if step.disable_reason:

@@ -10,6 +10,7 @@ from relay.frozen import frozen
 from relay.metrics import Metrics
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.capture import Captures
+from relay.pipeline.counters import Counters
 from relay.pipeline.payloads import Payloads
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
@@ -34,3 +35,4 @@ class Floor:
     give_up_seconds: float
     metrics: Metrics = field(default_factory=Metrics)
     tracer: Tracer | None = None
+    counters: Counters = field(default_factory=Counters)

@@ -117,6 +117,7 @@ class Receiver:
             prepared = self._preparer.prepare(binding, admitted.job_id, inbound, version, self._claim, keys)
             outcome = await self._submit(self._held(prepared))
             if not isinstance(outcome, Stale):
+                self._floor.counters.notified(webhook.id, outcome.status)
                 self._capture(binding, inbound, outcome)
                 return _answer(outcome)
             await self._configuration.refresh(seen=configuration.version)
@@ -139,6 +140,7 @@ class Receiver:
         def stored(outcome: Accepted | Stale | None, error: Exception | None) -> None:
             if isinstance(outcome, Accepted):
                 self._begin(claimed, outcome)
+                self._floor.counters.notified(webhook.id, outcome.status)
                 self._capture(binding, inbound, outcome)
                 then(_answer(outcome), None)
                 return

@@ -10,7 +10,7 @@ The row that waits is the queue entry: `jobs` wait to be fetched, `deliveries` w
 
 from relay.store.schema.columns import metadata
 from relay.store.schema.delivered import attempts, deliveries, payload_chunks, replays, results, spills
-from relay.store.schema.operating import breakers, events, idempotency_keys, nodes, sealing_keys, usage
+from relay.store.schema.operating import breakers, events, idempotency_keys, nodes, rollups, sealing_keys, usage
 from relay.store.schema.received import captures, job_keys, jobs, notifications
 from relay.store.schema.registered import api_keys, config, subscriptions, webhooks
 
@@ -31,6 +31,7 @@ __all__ = [
     "payload_chunks",
     "replays",
     "results",
+    "rollups",
     "sealing_keys",
     "spills",
     "subscriptions",

@@ -74,3 +74,14 @@ sealing_keys = Table(  # which encryption keys rows were sealed with; a missing 
     Column("key_id", Text, primary_key=True),
     instant_column("first_used_at", nullable=False),
 )
+
+rollups = Table(  # what happened in each minute and hour: numbers are shown from here, never counted anew
+    "rollups",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),  # minutes: 1 or 60
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),  # since 1970, the first of the span
+    Column("webhook_id", String(40), primary_key=True),  # '' = of no one webhook
+    Column("subscription_id", String(40), primary_key=True),  # '' = of no one subscription
+    Column("counter", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
