@@ -15,6 +15,7 @@ from relay.app.relay import Relay
 from relay.clock import SystemClock
 from relay.errors import RelayError, StoreUnavailable
 from relay.settings import Settings
+from relay.signing.browser import sign_in_url
 from relay.web.server import new_event_loop
 
 # The thread that writes gives the interpreter away at each statement and must win it back from the event loop, which on
@@ -64,6 +65,8 @@ async def _live(relay: Relay) -> int:
     gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
     gc.enable()
     sys.stderr.write(ready_line(relay) + "\n")
+    if sys.stderr.isatty() and serves:  # never into a log: who has the link is the administrator
+        sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
     sys.stderr.flush()
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

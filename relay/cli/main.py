@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": "relay.cli.run:serve",
     "worker": "relay.cli.run:worker",
     "demo": "relay.cli.run:demo",
+    "ui": "relay.cli.ui:ui",
     "trigger": "relay.cli.trigger:trigger",
     "listen": "relay.cli.listen:listen",
     "tail": "relay.cli.tail:tail",

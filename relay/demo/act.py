@@ -33,6 +33,7 @@ class Cast:
     session: aiohttp.ClientSession
     relay_url: str
     admin_key: Secret
+    dashboard: str = ""  # a link that signs in
 
 
 class Act:
@@ -70,6 +71,7 @@ class Act:
         self._timeline.title("Relay stays up until you press Ctrl-C.")
         self._timeline.facts(
             {
+                "dashboard": cast.dashboard,
                 "API": f"{cast.relay_url}/v1",
                 "API document": f"{cast.relay_url}/docs",
                 "admin key": cast.admin_key.reveal(),

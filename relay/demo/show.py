@@ -32,6 +32,7 @@ from relay.demo.timeline import Timeline
 from relay.errors import RelayError
 from relay.model import Secret
 from relay.settings import Settings
+from relay.signing.browser import sign_in_url
 
 FAVOURITE_PORT: Final = 8000
 ACT_SECONDS: Final = 30.0
@@ -89,7 +90,8 @@ async def _stage(make_relay: MakeRelay, clock: Clock) -> AsyncIterator[Cast]:
             settings = demo_settings(Path(directory), admin_key, bound.getsockname()[1], netnut.port, sink.port)
             async with _running(make_relay(settings, bound)), aiohttp.ClientSession() as session:
                 api = Api(session, settings.public_url, admin_key, clock)
-                yield Cast(netnut, sink, api, session, settings.public_url, admin_key)
+                link = sign_in_url(settings.public_url, settings.secret_keys, clock.now())
+                yield Cast(netnut, sink, api, session, settings.public_url, admin_key, link)
 
 
 def demo_settings(directory: Path, admin_key: Secret, port: int, provider_port: int, subscriber_port: int) -> Settings:

@@ -59,6 +59,11 @@ class SignInLinks:
         return None if parts is None or now >= int(parts[2]) else parts[1]
 
 
+def sign_in_url(url: str, secret_keys: Sequence[Secret], now: Instant) -> str:
+    """Where a browser is signed in, once and in the next ten minutes. `url` is the relay's, without a slash."""
+    return f"{url}/ui/sign-in?link={SignInLinks(secret_keys).mint(now)}"
+
+
 class Sessions:
     """What the session cookie holds, and the tokens of the forms that are shown in that session."""
 

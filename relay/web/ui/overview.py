@@ -64,8 +64,7 @@ async def show(visit: Visit) -> Response:
             "risks": [risk(job, now) for job in glance.running_out(conn, ids, AT_RISK)],
             "hours": hours,
             "health": _health(conn, subscriptions, hours, now),
-            "job_waits": _waits(job_due, now),
-            "delivery_waits": _waits(delivery_due, now),
+            "waits": max(_waits(job_due, now), _waits(delivery_due, now)),
             "workers": glance.workers(conn, after(now, -SEEN_SECONDS), nodes.WORKER),
         }
 

@@ -37,14 +37,9 @@ def shown(settings: Settings) -> list[tuple[str, str, bool, str]]:
     rows: list[tuple[str, str, bool, str]] = []
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        rows.append(
-            (
-                f"RELAY_{name.upper()}",
-                _masked(name, value),
-                name not in settings.model_fields_set,
-                field.description or "",
-            )
-        )
+        default = field.get_default(call_default_factory=True, validated_data=dict(settings))
+        about = (field.description or "").replace("`", "")
+        rows.append((f"RELAY_{name.upper()}", _masked(name, value), value == default, about))
     return rows
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from relay.frozen import frozen
@@ -18,6 +20,7 @@ ROW: Final = 28
 TOP: Final = 34
 LEAST_BAR: Final = 5.0
 TICK_APART: Final = 70.0
+LETTER: Final = 6.5
 
 
 @frozen(kw_only=True)
@@ -108,7 +111,7 @@ def picture(lanes: Sequence[Lane], *, now: int | None, expiry: int | None) -> Pi
     extra = [instant for instant in (now, expiry) if instant is not None]
     axis = Axis([*(mark.start for mark in marks), *(mark.end for mark in marks), *extra])
     rows = [
-        Row(name=lane.name, y=TOP + place * ROW, marks=[_placed(mark, axis) for mark in lane.marks])
+        Row(name=lane.name, y=TOP + place * ROW, marks=_readable([_placed(mark, axis) for mark in lane.marks]))
         for place, lane in enumerate(lanes)
     ]
     return Picture(
@@ -118,6 +121,16 @@ def picture(lanes: Sequence[Lane], *, now: int | None, expiry: int | None) -> Pi
         expiry=None if expiry is None else axis.place(expiry),
         height=TOP + len(lanes) * ROW + 20,
     )
+
+
+def _readable(marks: list[Placed]) -> list[Placed]:
+    """Without the labels that the next mark would be drawn over."""
+    made: list[Placed] = []
+    for placed, following in zip_longest(marks, marks[1:]):
+        end = placed.x + placed.width + 4 + LETTER * len(placed.mark.label)
+        hidden = end > (WIDTH if following is None else following.x)
+        made.append(replace(placed, mark=replace(placed.mark, label="")) if hidden else placed)
+    return made
 
 
 def _placed(mark: Mark, axis: Axis) -> Placed:
