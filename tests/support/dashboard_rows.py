@@ -44,10 +44,12 @@ class Filled:
         done = replace(done, result_id=made.id)
         waiting = job(webhook["id"], after(now, 1), last_error=text, attempts=2, due_at=late, provider_job_id=text)
         told = notification(webhook["id"], now, job_id=done.id, reason=text, content_type=text, method="POST")
-        bad = notification(webhook["id"], now, status=NotificationStatus.REJECTED, reason=text)
+        bad = notification(webhook["id"], after(now, 1), status=NotificationStatus.REJECTED, reason=text)
         sent = delivery(made.id, self.subscription, now, attempts=2, last_error=text, due_at=late)
-        spent = delivery(made.id, "sub_" + "1" * 32, after(now, 1), attempts=9, last_error=text, status=DeliveryStatus.EXHAUSTED,
-                         due_at=None, settled_at=now)  # fmt: skip
+        spent = delivery(
+            made.id, "sub_" + "1" * 32, after(now, 1), attempts=9, last_error=text, status=DeliveryStatus.EXHAUSTED,
+            due_at=None, settled_at=now,
+        )  # fmt: skip
 
         def store(conn: Any) -> None:
             put_job(conn, done, {"id": text})
