@@ -80,6 +80,17 @@ def since(conn: Connection, instant: Instant, span: int, counters: Iterable[str]
     ]
 
 
+def over_all(conn: Connection, instant: Instant, span: int) -> list[Sum]:
+    """The same, added up over all webhooks and subscriptions, whose ids are empty."""
+    first = instant // MINUTE_MS
+    first -= first % span
+    columns = (rollups.c.minute, rollups.c.counter)
+    query = select(*columns, func.sum(rollups.c.amount)).where(rollups.c.span == span, rollups.c.minute >= first)
+    return [
+        Sum((row[0] - first) // span, "", "", row[1], int(row[2])) for row in conn.execute(query.group_by(*columns))
+    ]
+
+
 def drop(conn: Connection, before: Instant, span: int) -> int:
     """Delete some of the oldest minutes or hours that are older than `before`; how many rows."""
     mine = rollups.c.span == span

@@ -45,7 +45,7 @@ async def page(visit: Visit) -> Response:
     since = numbers.first_step(visit.now, steps, span)
 
     def read(conn: Connection) -> list[Sum]:
-        return rollups.since(conn, since, span)
+        return rollups.over_all(conn, since, span)
 
     sums = await visit.services.database.read(read)
     starts = [since + place * span * MINUTE_MS for place in range(steps)]
