@@ -54,7 +54,7 @@ class Counters:
         """A provider was asked; None = there was nothing to ask for."""
         if attempt is not None:
             self.add(webhook_id, "", FETCHES)
-            if attempt.error_code is not None:
+            if attempt.error_code is not None or (attempt.http_status or 0) >= 400:
                 self.add(webhook_id, "", FETCH_ERRORS)
 
     def stored(self, result: Result, subscription_ids: list[str], took_ms: int | None) -> None:

@@ -99,8 +99,8 @@ class Axis:
         """Offsets from the beginning, as many as there is room for."""
         made: list[Tick] = []
         for point, place in zip(self._points, self._places, strict=True):
-            if not made or place - made[-1].x >= TICK_APART:
-                label = "0" if point == self._points[0] else f"+{span((point - self._points[0]) / 1000)}"
+            label = "0" if point == self._points[0] else f"+{span((point - self._points[0]) / 1000)}"
+            if not made or (place - made[-1].x >= TICK_APART and label != made[-1].label):
                 made.append(Tick(x=round(place, 1), label=label))
         return made
 
