@@ -75,6 +75,7 @@ class Filled:
             "/ui/webhooks", f"/ui/webhooks/{webhook['id']}", f"/ui/webhooks/{webhook['id']}/rotate",
             "/ui/subscriptions",
             f"/ui/subscriptions/{self.subscription}", f"/ui/subscriptions/{self.subscription}/rotate-secret",
+            f"/ui/subscriptions/{self.subscription}/filter",
             "/ui/problems", "/ui/replays", "/ui/replays/new", f"/ui/replays/new?result_ids={made.id}&mode=all",
             f"/ui/replays/{replay['id']}", "/ui/metrics", "/ui/metrics?range=24h", "/ui/settings",
         ]  # fmt: skip

@@ -17,6 +17,7 @@ from relay.web.problems import Problem, from_exception
 from relay.web.services import Services
 from relay.web.ui import (
     doors,
+    filter_page,
     guard,
     jobs,
     metrics,
@@ -56,6 +57,7 @@ PAGES: Final[Mapping[tuple[str, str], Handler]] = {
     ("POST", "/ui/webhooks/{id}/test"): webhooks.test,
     ("GET", "/ui/subscriptions"): subscriptions.page,
     ("GET", "/ui/subscriptions/{id}"): subscriptions.show,
+    ("GET", "/ui/subscriptions/{id}/filter"): filter_page.show,
     ("POST", "/ui/subscriptions/{id}/pause"): subscriptions.pause,
     ("POST", "/ui/subscriptions/{id}/resume"): subscriptions.resume,
     ("POST", "/ui/subscriptions/{id}/enable"): subscriptions.enable,

@@ -12,7 +12,8 @@ from relay.store.rollups import MINUTE
 from relay.store.rows import Connection
 from relay.web.api import deliveries as delivery_api
 from relay.web.api import subscriptions as api
-from relay.web.api.subscription_views import NewSubscriptionView, SubscriptionView, TestView
+from relay.web.api.subscription_matching import TestAnswer
+from relay.web.api.subscription_views import NewSubscriptionView, SubscriptionView
 from relay.web.fields import Paged
 from relay.web.ui import numbers
 from relay.web.ui.overview import MINUTES, Health, health
@@ -86,9 +87,8 @@ async def enable(visit: Visit) -> Response:
 
 async def test(visit: Visit) -> Response:
     """Send a test message and show what came back: it is stored nowhere, so this very answer tells it."""
-    answer = await api.test.ask(visit.services, visit.request, visit.caller, id=visit.id)
-    assert isinstance(answer.view, TestView)
-    return await _page(visit, tested=answer.view)
+    answer = await visit.ask(api.test, TestAnswer, id=visit.id)
+    return await _page(visit, tested=answer.root)
 
 
 async def confirm_rotation(visit: Visit) -> Response:
@@ -101,6 +101,5 @@ async def rotate_secret(visit: Visit) -> Response:
     """A new signing secret, shown in this very answer: it is in no address and no page ever again."""
     overlap = visit.field("overlap_seconds")
     body = {"overlap_seconds": int(overlap)} if overlap.isdigit() else {}
-    answer = await api.rotate_secret.ask(visit.services, visit.request, visit.caller, id=visit.id, body=body)
-    assert isinstance(answer.view, NewSubscriptionView)
-    return await _page(visit, secret=answer.view.secret)
+    made = await visit.ask(api.rotate_secret, NewSubscriptionView, id=visit.id, body=body)
+    return await _page(visit, secret=made.secret)

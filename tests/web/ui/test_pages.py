@@ -137,6 +137,24 @@ async def test_pause_resume_and_what_the_api_refuses(dashboard: Dashboard) -> No
     assert (await dashboard.post(f"/ui/subscriptions/sub_{'0' * 32}/pause")).status_code == 404
 
 
+async def test_a_filter_is_tried_on_stored_results(filled: Filled) -> None:
+    await filled.fill(payload=b'{"score": 3}')
+    place = f"/ui/subscriptions/{filled.subscription}/filter"
+    assert "1 of the latest 1 match" in await filled.dashboard.get(place)
+    tried = await filled.dashboard.client.get(place, params={"filter": '{"data.payload.score": {"$gte": 5}}'})
+    assert "0 of the latest 1 match" in tried.text and "filter.data.payload.score.$gte" in tried.text
+    for wrong, told in (("{", "not valid JSON"), ('{"data.score": {"$much": 1}}', "$much"), ("[1]", "filter")):
+        answer = await filled.dashboard.client.get(place, params={"filter": wrong})
+        assert answer.status_code in (400, 422) and told in answer.text, wrong
+
+
+async def test_a_test_message_is_sent_and_what_came_back_is_shown(filled: Filled) -> None:
+    await filled.fill()
+    filled.dashboard.management.outside.test_answer = (503, None)
+    answer = await filled.dashboard.post(f"/ui/subscriptions/{filled.subscription}/test")
+    assert "Test message failed" in answer.text and "503" in answer.text
+
+
 async def test_a_new_secret_is_shown_once(dashboard: Dashboard) -> None:
     subscription = await dashboard.management.subscription()
     place = f"/ui/subscriptions/{subscription['id']}"
