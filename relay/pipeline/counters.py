@@ -6,6 +6,7 @@ nothing else. All numbers on the dashboard and in its pictures come from here; n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
 from typing import Final
 
@@ -39,12 +40,11 @@ class Counters:
     __slots__ = ("_counted",)
 
     def __init__(self) -> None:
-        self._counted: dict[Key, int] = {}
+        self._counted: defaultdict[Key, int] = defaultdict(int)
 
     def add(self, webhook_id: str, subscription_id: str, counter: str, amount: int = 1) -> None:
         """Count `amount` more."""
-        key = (webhook_id, subscription_id, counter)
-        self._counted[key] = self._counted.get(key, 0) + amount
+        self._counted[webhook_id, subscription_id, counter] += amount
 
     def notified(self, webhook_id: str, status: str) -> None:
         """A notification was answered with `status`."""
@@ -78,7 +78,7 @@ class Counters:
 
     def take(self) -> dict[Key, int]:
         """What was counted since the last time."""
-        taken, self._counted = self._counted, {}
+        taken, self._counted = self._counted, defaultdict(int)
         return taken
 
     def give_back(self, taken: dict[Key, int]) -> None:

@@ -17,6 +17,7 @@ from relay.store.database import Database
 from tests.support.noun_rows import delivery, job, put, put_result, result
 from tests.support.store import NOW
 
+SHORT = re.compile(r"USING (INDEX ix_jobs_due|COVERING INDEX sqlite_autoindex_results_1)$")  # read from one end
 LARGE = re.compile(r"\b(jobs|results|deliveries|notifications|attempts|rollups)\b")
 
 
@@ -54,7 +55,7 @@ async def test_no_table_that_grows_is_scanned_or_sorted(sqlite_database: Databas
     for statement, plan in await sqlite_database.read(lambda connection: _plans(connection, fn)):
         for line in plan.splitlines():
             if line.startswith("SCAN") and LARGE.search(line):
-                assert "USING" in line and "LIMIT" in statement, f"{statement}\n{plan}"
+                assert SHORT.search(line) and "LIMIT" in statement, f"{statement}\n{plan}"
             assert "TEMP B-TREE FOR ORDER" not in line, f"{statement}\n{plan}"
 
 
