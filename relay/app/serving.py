@@ -46,6 +46,7 @@ def services(of: Relay) -> Services:
         tester=of.probe,
         door=of.deliveries_door,
         waker=of,
+        counters=of.floor.counters,
         streams=of.streams,
         stopping=of.stopping,
     )

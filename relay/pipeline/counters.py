@@ -76,6 +76,11 @@ class Counters:
         if status is DeliveryStatus.EXHAUSTED:
             self.add("", subscription_id, EXHAUSTED)
 
+    def acknowledged(self, subscription_id: str, count: int) -> None:
+        """So many messages of a pull subscription were handled."""
+        if count:
+            self.add("", subscription_id, DELIVERED, count)
+
     def take(self) -> dict[Key, int]:
         """What was counted since the last time."""
         taken, self._counted = self._counted, defaultdict(int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.clock import Clock
@@ -14,6 +14,7 @@ from relay.outbound.deliveries import Refusal
 from relay.outbound.provider_door import ProviderAnswer
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
 from relay.pipeline.cancel import Cancelled, ProviderFailed
+from relay.pipeline.counters import Counters
 from relay.pipeline.outcomes import Record, Refused
 from relay.pipeline.pull import Message, Take
 from relay.pipeline.replay import DryRun, ReplayRequest
@@ -170,5 +171,6 @@ class Services:
     tester: SubscriptionTester
     door: SubscriberDoor
     waker: Waker
+    counters: Counters = field(default_factory=Counters)
     streams: Streams
     stopping: asyncio.Event  # set when this process begins to stop: whatever waits for something ends

@@ -80,3 +80,25 @@ def test_on_postgresql_serving_waits_for_the_upgrade(
     assert run("db", "upgrade").exit_code == 0
     with _serving():
         assert run("key", "list").exit_code == 0
+
+
+def test_a_terminal_is_told_where_the_dashboard_is_and_a_log_is_not() -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "relay", "serve"], stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = b""
+    while b"sign-in?link=" not in shown:
+        shown += os.read(ours, 65536)
+    process.terminate()
+    while True:  # what it says at its end has to go somewhere
+        try:
+            if not os.read(ours, 65536):
+                break
+        except OSError:  # Linux says EIO when the other side has closed
+            break
+    os.close(ours)
+    assert process.wait(timeout=20) == 0
+    assert shown.index(b"ready  ") < shown.index(b"dashboard  http://127.0.0.1:")
+    with _serving() as quiet:
+        quiet.send_signal(signal.SIGINT)
+        assert "sign-in" not in quiet.communicate(timeout=20)[1]

@@ -128,7 +128,11 @@ async def acknowledge(call: Call[NoQuery, Acknowledgement]) -> Answer:
         message_ids=list(dict.fromkeys(call.body.message_ids)),
         now=call.now,
     )
-    return await call.write(effect, lambda done: Answer(200, _acknowledgements(done)))
+    answer = await call.write(effect, lambda done: Answer(200, _acknowledgements(done)))
+    if isinstance(answer.view, AcknowledgementsView):
+        settled = sum(item.status == pulling.Acknowledged.DONE.value for item in answer.view.data)
+        call.services.counters.acknowledged(call.id, settled)
+    return answer
 
 
 @endpoint("POST", "/v1/subscriptions/{id}/release", scope=Scope.WRITE, answers={200: ReleasesView},

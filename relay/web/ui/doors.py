@@ -33,7 +33,7 @@ async def sign_in(desk: Desk, request: Request) -> Response:
         text = await (_by_link(desk, link) if link else _by_key(desk, key.strip()))
     except Problem as problem:
         return _form(desk, "", target, problem)
-    return guard.guarded(guard.sign_in(RedirectResponse(_safe(target), SEE_OTHER), desk.services, text))
+    return guard.guarded(guard.sign_in(RedirectResponse(_safe(target), SEE_OTHER), desk.services, request, text))
 
 
 async def _by_key(desk: Desk, key: str) -> str:
@@ -52,7 +52,7 @@ async def _by_link(desk: Desk, link: str) -> str:
 async def sign_out(desk: Desk, request: Request) -> Response:
     """End the session in this browser. Raises Problem 403."""
     guard.demand_same_origin(desk.services, request)
-    return guard.guarded(guard.sign_out(RedirectResponse(SIGN_IN, SEE_OTHER), desk.services))
+    return guard.guarded(guard.sign_out(RedirectResponse(SIGN_IN, SEE_OTHER), desk.services, request))
 
 
 async def static(desk: Desk, request: Request) -> Response:

@@ -81,22 +81,24 @@ def _same(session: Session, digest: str) -> bool:
     return hmac.compare_digest(session.fingerprint, digest[:FINGERPRINT_LENGTH])
 
 
-def sign_in(response: Response, services: Services, text: str) -> Response:
+def sign_in(response: Response, services: Services, request: Request, text: str) -> Response:
     """Put a session's cookie on the response. `text` is what `Sessions.mint` made."""
-    response.set_cookie(
-        COOKIE, text, max_age=int(SESSION_SECONDS), path=PATH, secure=_is_https(services), httponly=True, samesite="lax"
-    )
+    secure, age = _is_https(services, request), int(SESSION_SECONDS)
+    response.set_cookie(COOKIE, text, max_age=age, path=PATH, secure=secure, httponly=True, samesite="lax")
     return response
 
 
-def sign_out(response: Response, services: Services) -> Response:
+def sign_out(response: Response, services: Services, request: Request) -> Response:
     """Take the cookie away."""
-    response.delete_cookie(COOKIE, path=PATH, secure=_is_https(services), httponly=True, samesite="lax")
+    secure = _is_https(services, request)
+    response.delete_cookie(COOKIE, path=PATH, secure=secure, httponly=True, samesite="lax")
     return response
 
 
-def _is_https(services: Services) -> bool:
-    return services.public_url.startswith("https://")
+def _is_https(services: Services, request: Request) -> bool:
+    """Whether the browser came by https: by what it says of the form, or as all do. A management port is often plain
+    http on a network of its own, and a browser drops a Secure cookie there: nobody could ever sign in."""
+    return request.headers.get("origin", services.public_url).startswith("https://")
 
 
 async def use_link(services: Services, nonce: str, now: Instant) -> bool:

@@ -70,6 +70,9 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(outside: Dashboar
     cookie = (await outside.sign_in()).headers["set-cookie"]
     assert cookie.startswith(f"{COOKIE}=")
     assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/ui"} <= {part.strip() for part in cookie.split(";")}
+    plain = {"origin": "http://relay.example", "sec-fetch-site": "same-origin"}  # a management port of its own
+    answer = await outside.client.post("/ui/sign-in", data={"key": ADMIN_KEY}, headers=plain)
+    assert "Secure" not in answer.headers["set-cookie"]
 
 
 async def test_a_session_ends_with_its_time(dashboard: Dashboard, clock: FakeClock) -> None:
