@@ -14,7 +14,8 @@ from typing import Final
 
 from relay.clock import Instant, after
 from relay.frozen import frozen
-from relay.model import ID_LENGTH, KEY, Secret
+from relay.ids import ID_LENGTH
+from relay.model import KEY, Secret
 from relay.signing.tokens import SignedText
 
 LINK_SECONDS: Final = 600.0

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Select, and_, func, literal, select
+from sqlalchemy import Select, func, literal, select
 
 from relay.clock import Instant
 from relay.frozen import frozen
-from relay.model import Delivery, DeliveryStatus, Job, JobStatus
+from relay.model import Delivery, DeliveryStatus, Job, JobStatus, NotificationStatus
 from relay.store import deliveries as delivery_rows
 from relay.store import jobs as job_rows
-from relay.store.rows import Connection
+from relay.store.rows import Connection, Row, in_state
 from relay.store.schema import deliveries, jobs, nodes, notifications, results
 
 MOST_COUNTED: Final = 1000
 LATEST: Final = 2000
+MOST_NAMED: Final = 1000  # results that one replay can name
 
 
 def running_out(conn: Connection, webhook_ids: Iterable[str], limit: int) -> list[Job]:
@@ -46,9 +47,10 @@ def workers(conn: Connection, since: Instant, role: str) -> int:
 
 
 def pending(conn: Connection, subscription_id: str) -> int:
-    """How many deliveries of a subscription wait; MOST_COUNTED + 1 means more than MOST_COUNTED."""
-    mine = (deliveries.c.subscription_id == subscription_id, deliveries.c.due_at.is_not(None))
-    return _capped(conn, select(literal(1)).where(*mine))
+    """How many deliveries of a subscription wait; more than MOST_COUNTED means that nobody counted on."""
+    mine = deliveries.c.subscription_id == subscription_id
+    waiting = (deliveries.c.due_at.is_not(None), deliveries.c.pull_at.is_not(None))  # to be sent, or to be taken
+    return sum(_capped(conn, select(literal(1)).where(mine, each)) for each in waiting)
 
 
 def _capped(conn: Connection, query: Select[int]) -> int:
@@ -85,24 +87,39 @@ class Trouble:
 
 
 def troubles(conn: Connection) -> tuple[list[Trouble], bool]:
-    """The newest failures, grouped; and whether there are more of some kind than were looked at."""
-    exhausted, all_exhausted = _deliveries(conn, DeliveryStatus.EXHAUSTED, "delivery")
-    retrying, all_retrying = _deliveries(conn, DeliveryStatus.PENDING, "retrying")
-    found = [*exhausted, *retrying, *_results(conn), *_fetches(conn), *_notifications(conn)]
-    return sorted(found, key=lambda item: item.last_id.partition("_")[2], reverse=True), all_exhausted and all_retrying
+    """The newest failures, grouped; and whether that is all of them."""
+    read = (_exhausted(conn), _retrying(conn), _results(conn), _fetches(conn), _notifications(conn))
+    found = [trouble for group, _ in read for trouble in group]
+    complete = all(whole for _, whole in read)
+    return sorted(found, key=lambda item: item.last_id.partition("_")[2], reverse=True), complete
 
 
-def _deliveries(conn: Connection, status: DeliveryStatus, kind: str) -> tuple[list[Trouble], bool]:
-    column = deliveries.c
-    state = literal(status.value, literal_execute=True)
-    usual = literal(DeliveryStatus.DELIVERED.value, literal_execute=True)
-    wanted = and_(column.status == state, column.status != usual)
-    columns = (column.subscription_id, column.last_error, column.id, column.result_id, column.attempts)
-    rows = conn.execute(select(*columns).where(wanted).order_by(column.id.desc()).limit(LATEST)).all()
+Found = tuple[list[Trouble], bool]
+"""Some troubles, and whether there are no more than were looked at."""
+
+
+def _exhausted(conn: Connection) -> Found:
+    wanted = in_state(deliveries.c.status, DeliveryStatus.EXHAUSTED, delivery_rows.USUAL)
+    query = select(*_SENT).where(*wanted).order_by(deliveries.c.id.desc()).limit(LATEST)
+    return _sent("delivery", list(conn.execute(query)))
+
+
+def _retrying(conn: Connection) -> Found:
+    query = select(*_SENT).where(deliveries.c.due_at.is_not(None)).order_by(deliveries.c.due_at).limit(LATEST)
+    return _sent("retrying", list(conn.execute(query)))
+
+
+_SENT: Final = (
+    deliveries.c.subscription_id, deliveries.c.last_error, deliveries.c.id, deliveries.c.result_id,
+    deliveries.c.attempts,
+)  # fmt: skip
+
+
+def _sent(kind: str, rows: list[Row]) -> Found:
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for row in rows:
-        if row[4]:
-            groups.setdefault((row[0], row[1] or ""), []).append((row[2], row[3]))
+    for row in sorted(rows, key=lambda row: row.id, reverse=True):
+        if row.attempts and row.last_error is not None:
+            groups.setdefault((row.subscription_id, row.last_error), []).append((row.id, row.result_id))
     made = [
         Trouble(
             kind=kind,
@@ -111,51 +128,48 @@ def _deliveries(conn: Connection, status: DeliveryStatus, kind: str) -> tuple[li
             count=len(items),
             first_id=items[-1][0],
             last_id=items[0][0],
-            result_ids=tuple(dict.fromkeys(result for _, result in items))[:1000],
+            result_ids=tuple(dict.fromkeys(result for _, result in items))[:MOST_NAMED],
         )
         for (target, error), items in groups.items()
     ]
     return made, len(rows) < LATEST
 
 
-def _grouped(kind: str, rows: Iterable[tuple[str, str | None, str]]) -> list[Trouble]:
-    """Rows of (target, error, id), newest first."""
+def _grouped(kind: str, rows: list[tuple[str, str, str]], read: int) -> Found:
+    """Rows of (target, error, id), of which `read` rows were read."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for target, error, id in rows:
-        groups.setdefault((target, error or ""), []).append(id)
-    return [
+    for target, error, id in sorted(rows, key=lambda row: row[2], reverse=True):
+        groups.setdefault((target, error), []).append(id)
+    made = [
         Trouble(kind=kind, target_id=target, error=error, count=len(ids), first_id=ids[-1], last_id=ids[0])
         for (target, error), ids in groups.items()
     ]
+    return made, read < LATEST
 
 
-def _results(conn: Connection) -> list[Trouble]:
-    newest = select(results.c.id).order_by(results.c.id.desc()).limit(1).offset(LATEST)
-    oldest = conn.execute(newest).scalar() or ""
-    bad = [JobStatus.EXPIRED.value, JobStatus.FAILED.value]
-    columns = (results.c.webhook_id, results.c.status, results.c.error, results.c.id)
-    query = select(*columns).where(results.c.id > oldest, results.c.status.in_(bad)).order_by(results.c.id.desc())
-    return _grouped(
-        "result", [(row[0], f"{row[1]}: {row[2] or 'no reason given'}", row[3]) for row in conn.execute(query)]
-    )
+def _results(conn: Connection) -> Found:
+    column, rows, most = results.c, list[tuple[str, str, str]](), 0
+    for status in (JobStatus.EXPIRED, JobStatus.FAILED):
+        wanted = in_state(column.status, status, (JobStatus.COMPLETED,))
+        query = select(column.webhook_id, column.error, column.id).where(*wanted).order_by(column.id.desc())
+        found = [
+            (row[0], f"{status}: {row[1] or 'no reason given'}", row[2]) for row in conn.execute(query.limit(LATEST))
+        ]
+        rows, most = rows + found, max(most, len(found))
+    return _grouped("result", rows, most)
 
 
-def _fetches(conn: Connection) -> list[Trouble]:
+def _fetches(conn: Connection) -> Found:
     columns = (jobs.c.webhook_id, jobs.c.last_error, jobs.c.id)
-    query = select(*columns).where(jobs.c.due_at.is_not(None)).order_by(jobs.c.due_at).limit(LATEST)
-    rows = [(row[0], row[1], row[2]) for row in conn.execute(query) if row[1]]
-    return _grouped("fetch", sorted(rows, key=lambda row: row[2], reverse=True))
+    rows = conn.execute(select(*columns).where(jobs.c.due_at.is_not(None)).order_by(jobs.c.due_at).limit(LATEST)).all()
+    return _grouped("fetch", [(row[0], row[1], row[2]) for row in rows if row[1]], len(rows))
 
 
-def _notifications(conn: Connection) -> list[Trouble]:
-    column = notifications.c
-    usual = literal("accepted", literal_execute=True)
-    found: list[Trouble] = []
-    for status in ("rejected", "unprocessable"):
-        state = literal(status, literal_execute=True)
-        query = select(column.webhook_id, column.reason, column.id).where(
-            column.status == state, column.status != usual
-        )
-        rows = conn.execute(query.order_by(column.id.desc()).limit(LATEST))
-        found += _grouped("notification", [(row[0], f"{status}: {row[1] or ''}", row[2]) for row in rows])
-    return found
+def _notifications(conn: Connection) -> Found:
+    column, rows, most = notifications.c, list[tuple[str, str, str]](), 0
+    for status in (NotificationStatus.REJECTED, NotificationStatus.UNPROCESSABLE):
+        wanted = in_state(column.status, status, (NotificationStatus.ACCEPTED,))
+        query = select(column.webhook_id, column.reason, column.id).where(*wanted).order_by(column.id.desc())
+        found = [(row[0], f"{status}: {row[1] or ''}", row[2]) for row in conn.execute(query.limit(LATEST))]
+        rows, most = rows + found, max(most, len(found))
+    return _grouped("notification", rows, most)

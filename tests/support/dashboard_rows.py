@@ -40,14 +40,16 @@ class Filled:
             webhook["id"], now, status=JobStatus.COMPLETED, due_at=None, provider_job_id=text, metadata={text: text},
             provider_status=text, last_error=text, response_url=text, notified_at=now, completed_at=now,
         )  # fmt: skip
-        made = result(done.id, webhook["id"], now, payload, error=text, content_type=text, provider_job_id=text)
+        made = result(
+            done.id, webhook["id"], after(now, 0.001), payload, error=text, content_type=text, provider_job_id=text
+        )
         done = replace(done, result_id=made.id)
-        waiting = job(webhook["id"], after(now, 1), last_error=text, attempts=2, due_at=late, provider_job_id=text)
+        waiting = job(webhook["id"], after(now, 0.005), last_error=text, attempts=2, due_at=late, provider_job_id=text)
         told = notification(webhook["id"], now, job_id=done.id, reason=text, content_type=text, method="POST")
-        bad = notification(webhook["id"], after(now, 1), status=NotificationStatus.REJECTED, reason=text)
-        sent = delivery(made.id, self.subscription, now, attempts=2, last_error=text, due_at=late)
+        bad = notification(webhook["id"], after(now, 0.004), status=NotificationStatus.REJECTED, reason=text)
+        sent = delivery(made.id, self.subscription, after(now, 0.002), attempts=2, last_error=text, due_at=late)
         spent = delivery(
-            made.id, "sub_" + "1" * 32, after(now, 1), attempts=9, last_error=text, status=DeliveryStatus.EXHAUSTED,
+            made.id, "sub_" + "1" * 32, after(now, 0.003), attempts=9, last_error=text, status=DeliveryStatus.EXHAUSTED,
             due_at=None, settled_at=now,
         )  # fmt: skip
 

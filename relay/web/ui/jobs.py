@@ -8,7 +8,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from relay.model import DELIVERY, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK, Delivery, JobStatus, Scope, is_id
+from relay.ids import is_id
+from relay.model import DELIVERY, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBHOOK, Delivery, JobStatus, Scope
 from relay.store import deliveries as delivery_rows
 from relay.store import glance, results
 from relay.store.rows import Connection

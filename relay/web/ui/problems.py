@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from relay.model import instant_of
+from relay.ids import instant_of
 from relay.store import glance
 from relay.web.ui.visit import Visit
 

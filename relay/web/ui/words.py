@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from relay.clock import Instant, rfc3339
-from relay.model import ID_LENGTH
+from relay.ids import ID_LENGTH
 
 LONGEST_TEXT: Final = 2000
 
