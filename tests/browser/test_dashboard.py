@@ -22,7 +22,7 @@ NAMES = """
   const name = (one) => one.tagName + ":" + one.getAttributeNames();
   const drawn = new Set([...document.querySelectorAll("#waterfall *")].map(name));
   const others = [...document.querySelectorAll("*")].filter((one) => !one.closest("#waterfall")).map(name);
-  return [[...drawn].sort().join("\\n"), others.join("\\n")];
+  return [[...drawn].sort().join("\\n"), others.sort().join("\\n")];
 }
 """
 

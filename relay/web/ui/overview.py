@@ -12,9 +12,10 @@ from relay.clock import Instant, after
 from relay.frozen import frozen
 from relay.model import Delivery, DeliveryStatus, Job, Subscription
 from relay.pipeline import counters
-from relay.store import glance, nodes, rollups
+from relay.store import breakers, glance, nodes, rollups
 from relay.store.rollups import HOUR, MINUTE, Sum
 from relay.store.rows import Connection
+from relay.web.api.subscription_views import BreakerView, breaker_view
 from relay.web.ui import numbers
 from relay.web.ui.flow import flow
 from relay.web.ui.visit import Visit
@@ -48,6 +49,7 @@ class Health:
     delivered: int
     failed: int
     pending: int
+    breaker: BreakerView
 
 
 async def show(visit: Visit) -> Response:
@@ -111,14 +113,14 @@ def _health(conn: Connection, subscriptions: list[Subscription], hours: list[Sum
     for item in minutes:
         failed[item.subscription_id] += item.amount if item.counter == counters.FAILED else 0
     worst = sorted(subscriptions, key=lambda one: (one.status == "active", -failed[one.id]))
-    return [health(conn, one, minutes) for one in worst[:SUBSCRIPTIONS]]
+    return [health(conn, one, minutes, now) for one in worst[:SUBSCRIPTIONS]]
 
 
 def _is(subscription_id: str, counter: str, item: Sum) -> bool:
     return item.subscription_id == subscription_id and item.counter == counter
 
 
-def health(conn: Connection, subscription: Subscription, minutes: list[Sum]) -> Health:
+def health(conn: Connection, subscription: Subscription, minutes: list[Sum], now: Instant) -> Health:
     """The last hour and the latest deliveries of one subscription."""
     good = numbers.series(minutes, MINUTES, partial(_is, subscription.id, counters.DELIVERED))
     bad = numbers.series(minutes, MINUTES, partial(_is, subscription.id, counters.FAILED))
@@ -130,6 +132,7 @@ def health(conn: Connection, subscription: Subscription, minutes: list[Sum]) -> 
         delivered=sum(good),
         failed=sum(bad),
         pending=glance.pending(conn, subscription.id),
+        breaker=breaker_view(breakers.of(conn, [subscription.id]).get(subscription.id), now),
     )
 
 

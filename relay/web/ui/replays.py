@@ -31,6 +31,18 @@ async def show(visit: Visit) -> Response:
     return visit.page("replay.html", "Replay", replay=replay)
 
 
+async def pause(visit: Visit) -> Response:
+    """Send nothing of it until it is resumed."""
+    await visit.do(api.pause, id=visit.id)
+    return visit.go(f"/ui/replays/{visit.id}", "replay_paused")
+
+
+async def resume(visit: Visit) -> Response:
+    """Go on."""
+    await visit.do(api.resume, id=visit.id)
+    return visit.go(f"/ui/replays/{visit.id}", "replay_resumed")
+
+
 async def cancel(visit: Visit) -> Response:
     """Stop it."""
     await visit.do(api.cancel, id=visit.id)

@@ -69,6 +69,8 @@ PAGES: Final[Mapping[tuple[str, str], Handler]] = {
     ("GET", "/ui/replays/new"): replays.confirm,
     ("POST", "/ui/replays"): replays.start,
     ("GET", "/ui/replays/{id}"): replays.show,
+    ("POST", "/ui/replays/{id}/pause"): replays.pause,
+    ("POST", "/ui/replays/{id}/resume"): replays.resume,
     ("POST", "/ui/replays/{id}/cancel"): replays.cancel,
     ("GET", "/ui/metrics"): metrics.page,
     ("GET", "/ui/settings"): settings_page.page,

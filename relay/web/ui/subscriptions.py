@@ -31,7 +31,7 @@ async def page(visit: Visit) -> Response:
 
     def read(conn: Connection) -> list[Health]:
         minutes = _minutes(conn, visit)
-        return [health(conn, known[item.id], minutes) for item in listed.data if item.id in known]
+        return [health(conn, known[item.id], minutes, visit.now) for item in listed.data if item.id in known]
 
     rows = await visit.services.database.read(read)
     return visit.page("subscriptions.html", "Subscriptions", rows=rows, next_cursor=listed.next_cursor)
@@ -57,7 +57,7 @@ async def _page(visit: Visit, **more: Any) -> Response:
     subscription = visit.services.configuration.current.subscriptions[visit.id]
 
     def read(conn: Connection) -> Health:
-        return health(conn, subscription, _minutes(conn, visit))
+        return health(conn, subscription, _minutes(conn, visit), visit.now)
 
     values = {"secret": None, "tested": None} | more
     chosen = [value for name, given in query if name == "status" for value in given.split(",")]

@@ -37,11 +37,10 @@ DONE: Final[Mapping[str, str]] = {
     "fetch": "Queued: the provider is asked now. What comes of it shows up below.",
     "cancelled": "Cancelled.",
     "asked": "The provider was asked to cancel.",
+    "replay_paused": "Paused: nothing of it is sent until it is resumed.",
+    "replay_resumed": "Resumed.",
     "tested": "A test notification went through the intake and was stored as ignored.",
-    "erased": "The payload is erased.",
     "revoked": "The key is revoked; sessions that were signed in with it are over.",
-    "reprocessed": "The notification was read anew.",
-    "played": "The stand-in has taken the job; it shows up below in a moment.",
 }
 
 

@@ -10,9 +10,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from relay.clock import Instant
+from relay.clock import Instant, after
 from relay.model import DeliveryStatus, JobStatus, Result, Secret
 from relay.settings import Settings
+from relay.store import breakers
+from relay.store.breakers import Breaker
 from relay.web.ui.settings_page import shown
 from tests.support.clock import FakeClock
 from tests.support.dashboard import HOSTILE, Dashboard, dashboard_of, elements
@@ -207,6 +209,27 @@ async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dash
     replay = (await dashboard.management.client.get(answer.headers["location"].replace("/ui/", "/v1/"))).json()
     assert replay["subscription_ids"] == [subscription["id"]]
     assert set(replay["filter"]["result_ids"]) == set(fields["result_ids"])
+
+
+async def test_a_replay_is_paused_resumed_and_cancelled(filled: Filled) -> None:
+    replay = (await filled.fill())[-4].rpartition("/")[2]
+    assert replay.startswith("rpl_")
+    for action, status in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        answer = await filled.dashboard.post(f"/ui/replays/{replay}/{action}")
+        assert answer.status_code == 303, answer.text
+        stored = (await filled.dashboard.management.client.get(f"/v1/replays/{replay}")).json()
+        assert stored["status"] == status
+        await filled.dashboard.get(answer.headers["location"])
+
+
+async def test_an_open_breaker_is_said_where_health_is(filled: Filled, clock: FakeClock) -> None:
+    await filled.fill()
+    down = Breaker(subscription_id=filled.subscription, failing_since=clock.now(), opened_at=clock.now(),
+                   next_probe_at=after(clock.now(), 30), last_error="http_503")  # fmt: skip
+    await filled.dashboard.management.database.write(lambda conn: breakers.put(conn, down))
+    for path in ("/ui/", "/ui/subscriptions", f"/ui/subscriptions/{filled.subscription}"):
+        page = await filled.dashboard.get(path)
+        assert "breaker open" in page and "in 30 s" in page, path
 
 
 async def test_a_key_is_made_shown_once_and_revoked(dashboard: Dashboard) -> None:
