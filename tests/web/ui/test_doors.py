@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
+from typing import Any
 
+from relay.app.edge import sites
 from relay.model import Secret
+from relay.settings import Settings
 from relay.signing.browser import LINK_SECONDS, SESSION_SECONDS, Sessions, SignInLinks, sign_in_url
 from relay.web.ui.guard import COOKIE, HEADERS
 from relay.web.ui.routes import OPEN, PAGES
 from tests.support.clock import FakeClock
 from tests.support.dashboard import SAME_ORIGIN, Dashboard
-from tests.support.management import ADMIN_KEY, KEYS
+from tests.support.management import ADMIN_KEY, KEYS, client_of
 
 ID = "0" * 32
 PREFIXES = {"jobs": "job", "results": "res", "deliveries": "dlv", "webhooks": "wh", "keys": "key"} | {
@@ -238,3 +242,20 @@ async def test_a_read_key_that_sends_the_forms_anyway_is_refused(outside: Dashbo
             answer = await outside.client.post(path, data=fields, headers=SAME_ORIGIN)
             assert answer.status_code == 403, path
     assert (await outside.management.client.get("/v1/keys")).json()["data"][0]["id"] == key["id"]
+
+
+# --- where it is served ---
+
+
+async def test_what_faces_providers_has_no_dashboard(outside: Dashboard, tmp_path: Path) -> None:
+    services = outside.management.services
+    given = {"data_dir": tmp_path, "secret_keys": KEYS, "admin_key": ADMIN_KEY, "management_port": 8001}
+
+    async def components() -> dict[str, str | bool]:
+        return {}
+
+    receiver: Any = services.receiver
+    public, management = sites(Settings.model_validate(given), services, receiver, components)
+    for site, status in ((public, 404), (management, 200)):
+        app: Any = site.app
+        assert (await client_of(app, None).get("/ui/sign-in")).status_code == status
