@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -11,16 +10,14 @@ from typing import Final
 import structlog
 
 from relay import __version__
-from relay.app import calls, edge, guards, serving
+from relay.app import calls, duties, edge, guards, serving
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
 from relay.clock import Clock, SystemClock
-from relay.errors import StoreUnavailable
 from relay.ids import new_id
 from relay.model import Job
 from relay.outbound.addresses import AddressPolicy
 from relay.outbound.deliveries import DeliveryDoor
 from relay.outbound.provider_door import ProviderDoor
-from relay.pipeline import counters
 from relay.pipeline.bell import Bell
 from relay.pipeline.bindings import Bindings
 from relay.pipeline.breaker import Breakers
@@ -61,7 +58,6 @@ log = structlog.get_logger(__name__)
 CONFIGURATION_SECONDS: Final = 2.0  # how soon another node's change is seen when nothing is stored or claimed
 PROBE_SECONDS: Final = 0.5
 EXPIRING_SECONDS: Final = 15.0
-CAPTURE_SECONDS: Final = 2.0
 DISK_SECONDS: Final = 2.0
 
 
@@ -224,8 +220,8 @@ class Relay:
             await self._begin_work()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
         watch(Duty("configuration", self._look_for_changes, CONFIGURATION_SECONDS))
-        watch(Duty("rollups", self._write_counts, counters.FLUSH_SECONDS))
-        watch(Duty("captures", self.floor.captures.run_once, CAPTURE_SECONDS))
+        for duty in duties.gathered(self.floor):
+            watch(duty)
         if self.settings.is_sqlite:
             self.disk = guards.DiskGuard(self.settings.sqlite_path.parent, self.settings.free_disk_floor_bytes)
             await self.disk.run_once()
@@ -246,20 +242,10 @@ class Relay:
         self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, PROBE_SECONDS))
         self.supervisor.watch("replays", self.replayer.run)
         for duty in housekeeping.duties(
-            self.database,
-            self.configuration,
-            self.clock,
+            self.database, self.configuration, self.clock,
             retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
         ):  # fmt: skip
             self.supervisor.watch_duty(duty)
-
-    async def _write_counts(self) -> int:
-        return await counters.flush(self.floor.counters, self.database, self.clock)
-
-    async def _write_last_counts(self) -> None:
-        if hasattr(self, "floor"):
-            with contextlib.suppress(StoreUnavailable):  # statistics: not worth a complaint at the end
-                await self._write_counts()
 
     # --- the edge ---
 
@@ -333,7 +319,7 @@ class Relay:
 
     async def _close(self) -> None:
         await self.supervisor.stop()
-        await self._write_last_counts()
+        await duties.write_last_counts(getattr(self, "floor", None))
         if hasattr(self, "heartbeat"):
             try:
                 await self.heartbeat.leave()

@@ -72,12 +72,17 @@ class Filled:
         await management.database.write(store)
         self.job, self.waiting, self.result, self.delivery = done, waiting, made, sent
         replay = await management.make("/v1/replays", {"filter": {"result_ids": [made.id]}, "mode": "all"})
+        return self.paths(webhook["id"], replay["id"])
+
+    def paths(self, webhook_id: str, replay_id: str) -> list[str]:
+        """Every page, once it is filled."""
         return [
-            "/ui/", "/ui/jobs", f"/ui/jobs/{done.id}", f"/ui/jobs/{waiting.id}", f"/ui/jobs/{done.id}?payload=raw",
-            "/ui/webhooks", f"/ui/webhooks/{webhook['id']}", f"/ui/webhooks/{webhook['id']}/rotate",
+            "/ui/", "/ui/jobs", f"/ui/jobs/{self.job.id}", f"/ui/jobs/{self.waiting.id}",
+            f"/ui/jobs/{self.job.id}?payload=raw",
+            "/ui/webhooks", f"/ui/webhooks/{webhook_id}", f"/ui/webhooks/{webhook_id}/rotate",
             "/ui/subscriptions",
             f"/ui/subscriptions/{self.subscription}", f"/ui/subscriptions/{self.subscription}/rotate-secret",
             f"/ui/subscriptions/{self.subscription}/filter",
-            "/ui/problems", "/ui/replays", "/ui/replays/new", f"/ui/replays/new?result_ids={made.id}&mode=all",
-            f"/ui/replays/{replay['id']}", "/ui/metrics", "/ui/metrics?range=24h", "/ui/settings",
+            "/ui/problems", "/ui/replays", "/ui/replays/new", f"/ui/replays/new?result_ids={self.result.id}&mode=all",
+            f"/ui/replays/{replay_id}", "/ui/metrics", "/ui/metrics?range=24h", "/ui/settings",
         ]  # fmt: skip
