@@ -9,7 +9,7 @@ JOBS := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test types suite proofs bench crash powercut zombie constraints clean
+.PHONY: help install demo test types suite proofs bench pages crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ proofs: $(STAMP) ## the slow tests, which `make test` leaves out: crash points, 
 
 bench: $(STAMP) ## measure Relay beside floors of the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+pages: $(STAMP) ## put a million results under every page of the dashboard and time it
+	@$(BIN)/python -m tests.bench.dashboard $(ARGS)
 
 # The proofs of the promise. RELAY_CRASH=long makes each of them many times as long.
 crash: $(STAMP) ## kill Relay under load, take its disk and its database away, and count what was lost

@@ -64,9 +64,12 @@ class Running:
             await self._done.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium with an empty profile."""
+    """The system's Chromium with an empty profile.
+
+    Not for the session: while it is there an event loop runs in this thread, and asynchronous tests cannot have theirs.
+    """
     if not CHROMIUM.exists():
         reason = f"NO CHROMIUM: there is no {CHROMIUM}; apt-get install chromium"
         if os.environ.get("RELAY_REQUIRE_CHROMIUM") == "1":
@@ -78,7 +81,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A relay, a provider, a subscriber."""
     with Running(tmp_path_factory.mktemp("browser")) as made:
