@@ -65,7 +65,8 @@ async def _live(relay: Relay) -> int:
     gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
     gc.enable()
     sys.stderr.write(ready_line(relay) + "\n")
-    if sys.stderr.isatty() and serves:  # never into a log: who has the link is the administrator
+    if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
+        settings = relay.settings
         sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
     sys.stderr.flush()
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]

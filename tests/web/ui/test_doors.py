@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from relay.app.edge import sites
@@ -255,7 +256,8 @@ async def test_what_faces_providers_has_no_dashboard(outside: Dashboard, tmp_pat
         return {}
 
     receiver: Any = services.receiver
-    public, management = sites(Settings.model_validate(given), services, receiver, components)
+    observer: Any = SimpleNamespace(registry=None, refresh=components, metrics=None)
+    public, management = sites(Settings.model_validate(given), services, receiver, components, observer)
     for site, status in ((public, 404), (management, 200)):
         app: Any = site.app
         assert (await client_of(app, None).get("/ui/sign-in")).status_code == status
