@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from relay.client.blocking.watch import Stream
 from relay.client.http import Api, ApiError
-from relay.client.watch import Stream
 from relay.model import Secret
 from tests.support.clock import FakeClock
 from tests.support.fake_api import Answer, FakeApi, fake_api, problem

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from relay.client.http import Api, ApiError, Unexpected, Unreachable
+from relay.client.blocking.api import Api
+from relay.client.errors import ApiError, Unexpected, Unreachable
+from relay.client.pauses import Pause
 from relay.clock import Clock, Instant, seconds_between
 
 REMEMBERED: Final = 5000  # ids of events: a resumed stream repeats some seconds
@@ -40,15 +42,17 @@ class Stream:
         params: Mapping[str, object],
         watcher: StreamWatcher,
         clock: Clock,
-        pause: Callable[[float], None],
+        pause: Pause,
+        *,
+        after: str | None = None,
     ) -> None:
         self._api = api
         self._params = params
         self._watcher = watcher
         self._clock = clock
         self._pause = pause
-        self._last_id: str | None = None
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self.last_id: str | None = after  # where it goes on
+        self._seen: OrderedDict[str, None] = OrderedDict([((after or "").partition("-")[2], None)])
         self._connected = False
         self._lost_at: Instant | None = None
         self._failures = 0
@@ -58,7 +62,7 @@ class Stream:
         while True:
             reason = "the stream ended"
             try:
-                for event in self._api.events("/v1/stream", self._params, self._last_id, quiet_seconds=QUIET_SECONDS):
+                for event in self._api.events("/v1/stream", self._params, self.last_id, quiet_seconds=QUIET_SECONDS):
                     self._is_open()
                     if event.name == "stream.end":
                         reason = f"the relay ended the stream ({_reason(event.data)})"
@@ -91,7 +95,7 @@ class Stream:
         self._failures += 1
 
     def _is_new(self, event_id: str | None, data: dict[str, Any]) -> bool:
-        self._last_id = event_id or self._last_id
+        self.last_id = event_id or self.last_id
         key = str(data.get("id"))
         if key in self._seen:
             return False
