@@ -82,6 +82,8 @@ class Stream:
 
     def _is_open(self) -> None:
         self._failures = 0
+        if self.last_id is None:  # or what happens between a break and the next connection would not be told
+            self.last_id = f"{self._clock.now()}-"
         if self._lost_at is not None:
             self._watcher.back(seconds_between(self._lost_at, self._clock.now()))
             self._lost_at = None
