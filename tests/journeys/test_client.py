@@ -96,7 +96,9 @@ async def test_what_raises_is_given_back_and_comes_again(sqlite_stage_url: str, 
         assert (handled, message.attempt) == (2, 2)
 
 
-async def test_waiting_and_streaming_outlive_the_relay(sqlite_stage_url: str, tmp_path: Path) -> None:
+async def test_waiting_and_streaming_outlive_the_relay(
+    sqlite_stage_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = settings_of(sqlite_stage_url, tmp_path)
     async with (
         asyncio.timeout(60),
@@ -117,6 +119,7 @@ async def test_waiting_and_streaming_outlive_the_relay(sqlite_stage_url: str, tm
             netnut.complete(trace.id)
             await netnut.notify(webhook["callback_url"], trace.id)
             assert (await waiting).id == job.id
+            assert "Exception in ASGI" not in caplog.text  # who waited was answered when the relay stopped
             assert await happened == (await job.wait(60)).result_id
 
 
