@@ -192,10 +192,11 @@ def test_a_refusal_for_good_ends_the_waiting(server: FakeApi, client: Relay) -> 
 
 def test_a_providers_refusal_is_not_the_relays(server: FakeApi, client: Relay) -> None:
     headers = {"content-type": "application/json", "relay-job-id": JOB_ID}
-    answers(server, Answer({"error": "model overloaded"}, 503, headers))
+    overloaded = {"error": "model overloaded", "code": "busy", "request_id": "theirs"}  # looks like one of Relay's
+    answers(server, Answer(overloaded, 503, headers))
     with pytest.raises(ProviderRefused) as caught:
         client.submit("wh_1", "POST", "/v1/slow", json={}, metadata={"tenant": "acme"}, idempotency_key="mine")
-    assert (caught.value.status, json.loads(caught.value.body)) == (503, {"error": "model overloaded"})
+    assert (caught.value.status, json.loads(caught.value.body)) == (503, overloaded)
     assert caught.value.job_id == JOB_ID
     assert len(server.requests) == 1
     assert (server.last.path, server.last.headers["idempotency-key"]) == ("/submit/wh_1/v1/slow", "mine")

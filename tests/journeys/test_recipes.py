@@ -58,7 +58,7 @@ async def test_a_receiver_takes_what_is_signed_and_nothing_else(name: str, world
     port = free_port()
     url = f"http://127.0.0.1:{port}/hooks"
     made = await world.post("/v1/subscriptions", {"name": "billing", "url": url})
-    async with program(name, [*COMMANDS[name], str(port)], tmp_path, RELAY_SECRET=made["secret"]) as running:
+    async with program(name, [*COMMANDS[name], str(port)], tmp_path, HOOK_SECRET=made["secret"]) as running:
         await until_it_listens(world.session, url)
         headers = {"webhook-id": "res_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
         async with world.session.post(url, data=b"{}", headers=headers) as forged:
@@ -71,7 +71,7 @@ async def test_a_receiver_takes_what_is_signed_and_nothing_else(name: str, world
 
 async def test_a_program_takes_its_messages(world: World, tmp_path: Path) -> None:
     made = await world.post("/v1/subscriptions", {"name": "batch", "kind": "pull"})
-    env = {"RELAY_URL": world.url, "RELAY_API_KEY": ADMIN_KEY, "RELAY_SUBSCRIPTION": made["id"]}
+    env = {"RELAY_URL": world.url, "RELAY_API_KEY": ADMIN_KEY, "RESULTS_SUBSCRIPTION": made["id"]}
     async with program("pull_worker.py", ["pull_worker.py"], tmp_path, **env) as running:
         await world.ask(await world.webhook(), "tea")
         page = await world.until("/v1/deliveries", lambda found: [d["status"] for d in found["data"]] == ["delivered"])

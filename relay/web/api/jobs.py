@@ -210,7 +210,8 @@ async def show(call: Call[WaitQuery, Nothing]) -> Answer:
     job = await _existing(call)
     if call.query.wait and not job.status.is_final:
         waiting = call.services.tracker.wait(job.id, call.query.wait)
-        job = await unless_given_up(call.request, call.services.stopping, waiting) or job
+        seen = await unless_given_up(call.request, call.services.stopping, waiting)
+        job = seen or job
     return Answer(200, view_of(call.services, job))
 
 
