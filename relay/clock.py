@@ -50,6 +50,10 @@ class SystemClock:
     def random(self) -> float:
         return random.random()
 
+    def pause(self, seconds: float) -> None:
+        """As `sleep`, for a program without an event loop: it stops the thread."""
+        time.sleep(seconds)
+
 
 def after(instant: Instant, seconds: float) -> Instant:
     """The instant `seconds` later (earlier if negative)."""

@@ -8,13 +8,15 @@ import click
 
 from relay.cli import values
 from relay.cli.exits import Exit, Failure
-from relay.cli.noun import action_command, as_json, list_command, show_command, text_filter
-from relay.cli.nouns import JOB, WEBHOOK
-from relay.cli.output import note, put_list, put_record
+from relay.cli.noun import action_command, as_json, list_command, text_filter
+from relay.cli.nouns import DELIVERY, JOB, NOTIFICATION, RESULT, SUBSCRIPTION, WEBHOOK
+from relay.cli.output import note, put, put_list, put_record
 from relay.cli.session import drop_none, find_id, open_api, segment
+from relay.cli.text import on_terminal, one_line
 
 FINAL = ("completed", "failed", "cancelled", "expired")
 ATTEMPT_COLUMNS = ("number", "trigger", "started_at", "duration_ms", "http_status", "error_code")
+MOST_SHOWN = 50  # of each noun, the newest
 ONE_WAIT_SECONDS = 30.0  # of one request; the relay answers as soon as the job is final
 
 
@@ -79,6 +81,42 @@ def _final(job_id: str, timeout: float) -> dict[str, Any]:
 
 @group.command()
 @click.argument("job_id", metavar="ID")
+@click.option("--timeline", is_flag=True, help="What happened to it, line by line, as on a terminal.")
+@as_json
+def show(job_id: str, timeline: bool, as_json: bool) -> None:
+    """Show one: on a terminal all that happened to it and what comes next, in a pipe its fields."""
+    if as_json and timeline:
+        raise click.UsageError("give one of --timeline and --json")
+    with open_api() as api:
+        job = api.call("GET", f"{JOB.path}/{segment(job_id)}")
+        if not timeline and (as_json or not on_terminal()):
+            put_record(job, as_json=as_json)
+            return
+        for line in _timeline(api, job):
+            put(one_line(line))
+
+
+def _timeline(api: Any, job: dict[str, Any]) -> list[str]:
+    from relay.cli.timeline import Story, lines
+    from relay.clock import SystemClock
+
+    def of_job(path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.page(path, {"job_id": job["id"], "limit": MOST_SHOWN})["data"]
+        return found
+
+    story = Story(
+        job=job,
+        notifications=of_job(NOTIFICATION.path),
+        attempts=api.page(f"{JOB.path}/{segment(job['id'])}/attempts", {})["data"],
+        results=of_job(RESULT.path),
+        deliveries=[api.call("GET", f"{DELIVERY.path}/{segment(each['id'])}") for each in of_job(DELIVERY.path)],
+        names={each["id"]: each["name"] for each in api.pages(SUBSCRIPTION.path, {})},
+    )
+    return lines(story, SystemClock().now())
+
+
+@group.command()
+@click.argument("job_id", metavar="ID")
 @as_json
 def attempts(job_id: str, as_json: bool) -> None:
     """List the attempts to fetch its result, oldest first."""
@@ -112,5 +150,4 @@ group.add_command(
         resolve={"webhook_id": WEBHOOK},
     )
 )
-group.add_command(show_command(JOB))
 group.add_command(action_command(JOB, "fetch", "Ask the provider for the result now.", done="is being fetched"))

@@ -13,7 +13,29 @@ from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_list, put_record
 from relay.cli.session import drop_none, find_id, open_api
 
+# What may be nothing, by the option that sets it.
+CLEARED = {
+    "webhook": "webhook_ids",
+    "type": "event_types",
+    "filter": "filter",
+    "rate-per-second": "rate_per_second",
+    "schedule": "schedule_seconds",
+    "timeout-seconds": "timeout_seconds",
+}
 PROVIDER_PATH = "data.provider"
+
+
+def _body(given: dict[str, Any]) -> dict[str, Any]:
+    """The options in the API's words; None for what was not given."""
+    filter_json, schedule = given.pop("filter_json"), given.pop("schedule")
+    return {
+        **given,
+        "event_types": list(given["event_types"]) or None,
+        "filter": values.json_or_file("--filter", filter_json),
+        "headers": values.pairs("--header", given["headers"]),
+        "metadata": values.json_object("--metadata", given["metadata"]),
+        "schedule_seconds": values.waits("--schedule", schedule),
+    }
 
 
 @click.group(name="sub")
@@ -30,7 +52,6 @@ def group() -> None:
 @click.option("--filter", "filter_json", metavar="FILE|JSON", help="Only what matches, by paths of the envelope.")
 @click.option(
     "--format",
-    "payload_format",
     type=click.Choice(["envelope", "raw", "thin", "cloudevents"]),
     help="What is sent: the envelope, the provider's bytes, an address of them, or a CloudEvent.",
 )
@@ -48,18 +69,9 @@ def create(
     as_json: bool, webhooks: tuple[str, ...], providers: tuple[str, ...], secret: str | None, **given: Any
 ) -> None:
     """Subscribe an address to results and print its signing secret, which is shown only now."""
-    filter_json, payload_format = given.pop("filter_json"), given.pop("payload_format")
-    schedule = values.waits("--schedule", given.pop("schedule"))
-    body = {
-        **given,
-        "event_types": list(given["event_types"]) or None,
-        "filter": _filter(values.json_or_file("--filter", filter_json), providers),
-        "format": payload_format,
-        "headers": values.pairs("--header", given["headers"]),
-        "metadata": values.json_object("--metadata", given["metadata"]),
-        "schedule_seconds": schedule,
-        "secret": None if secret is None else values.secret("--secret", "secret", secret),
-    }
+    body = _body(given)
+    body["filter"] = _filter(body["filter"], providers)
+    body["secret"] = None if secret is None else values.secret("--secret", "secret", secret)
     with open_api() as api:
         body["webhook_ids"] = [find_id(api, WEBHOOK.path, WEBHOOK.prefix, one) for one in webhooks] or None
         subscription = api.call("POST", SUBSCRIPTION.path, body=drop_none(body))
@@ -68,6 +80,38 @@ def create(
         note("verify what is delivered with the public key: no secret is needed for it")
     else:
         note("keep the secret: it is shown only now, and verifies what is delivered")
+
+
+@group.command()
+@click.argument("subscription", metavar="NAME_OR_ID")
+@click.option("--name", help="Another name.")
+@click.option("--to", "url", metavar="URL", help="Where results are posted.")
+@click.option("--webhook", "webhooks", multiple=True, metavar="NAME_OR_ID", help="Only results of this webhook.")
+@click.option("--type", "event_types", multiple=True, help="Only this type, for example result.completed.")
+@click.option("--filter", "filter_json", metavar="FILE|JSON", help="Only what matches, by paths of the envelope.")
+@click.option("--format", type=click.Choice(["envelope", "raw", "thin", "cloudevents"]), help="What is sent.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="All headers to send along.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), help="Deliveries at one time.")
+@click.option("--rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Deliveries per second.")
+@click.option("--schedule", metavar="WAITS", help="Waits before each attempt, such as 0,5s,10m.")
+@click.option("--timeout-seconds", type=click.FloatRange(min=0, min_open=True), help="Total time of one attempt.")
+@click.option("--metadata", metavar="JSON", help="An object of your own.")
+@click.option("--clear", "cleared", multiple=True, type=click.Choice(sorted(CLEARED)), help="No longer say it.")
+@as_json
+def update(as_json: bool, subscription: str, webhooks: tuple[str, ...], cleared: tuple[str, ...], **given: Any) -> None:
+    """Change what the options name; the rest stays."""
+    body = drop_none(_body(given))
+    twice = [name for name in cleared if CLEARED[name] in body or (name == "webhook" and webhooks)]
+    if twice:
+        raise click.UsageError(f"--{twice[0]} and --clear {twice[0]}: give one of them")
+    if not (body or webhooks or cleared):
+        raise click.UsageError("say what to change")
+    with open_api() as api:
+        if webhooks:
+            body["webhook_ids"] = [find_id(api, WEBHOOK.path, WEBHOOK.prefix, one) for one in webhooks]
+        body |= {CLEARED[name]: None for name in cleared}
+        changed = api.call("PATCH", SUBSCRIPTION.address(api, subscription), body=body)
+    put_record(changed, as_json=as_json)
 
 
 def _filter(given: dict[str, Any] | None, providers: tuple[str, ...]) -> dict[str, Any] | None:

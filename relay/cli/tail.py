@@ -27,7 +27,7 @@ def tail(webhook: str | None, types: tuple[str, ...], as_json: bool) -> None:
 
     For looking: it goes on after a break where it stopped, up to an hour back. --json prints the events as they come.
     """
-    from relay.client.watch import Stream
+    from relay.client.blocking.watch import Stream
     from relay.clock import SystemClock
 
     clock = SystemClock()

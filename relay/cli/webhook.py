@@ -16,6 +16,21 @@ from relay.cli.text import on_terminal
 CAPTURE_COLUMNS = ("kind", "http_status", "captured_at", "content_type", "job_id", "shape", "excerpt")
 
 
+def _body(given: dict[str, Any]) -> dict[str, Any]:
+    """The options in the API's words; None for what was not given."""
+    retention, poll = given.pop("retention"), given.pop("poll")
+    return {
+        **given,
+        "credentials": values.secrets("--credential", given["credentials"]),
+        "verification": values.secrets("--verification", given["verification"]),
+        "parameters": values.pairs("--parameter", given["parameters"]),
+        "origins": list(given["origins"]) or None,
+        "metadata": values.json_object("--metadata", given["metadata"]),
+        "retention_seconds": None if retention is None else values.seconds("--retention", retention),
+        "poll_seconds": values.waits("--poll", poll),
+    }
+
+
 @click.group(name="webhook")
 def group() -> None:
     """Inbound addresses: each has a callback URL to hand to its provider."""
@@ -54,21 +69,44 @@ def group() -> None:
 @as_json
 def create(as_json: bool, **given: Any) -> None:
     """Register a webhook and print its callback URL."""
-    retention, poll = given.pop("retention"), given.pop("poll")
-    body = {
-        **given,
-        "credentials": values.secrets("--credential", given["credentials"]),
-        "verification": values.secrets("--verification", given["verification"]),
-        "parameters": values.pairs("--parameter", given["parameters"]),
-        "origins": list(given["origins"]) or None,
-        "metadata": values.json_object("--metadata", given["metadata"]),
-        "retention_seconds": None if retention is None else values.seconds("--retention", retention),
-        "poll_seconds": values.waits("--poll", poll),
-    }
+    body = _body(given)
     with open_api() as api:
         webhook = api.call("POST", WEBHOOK.path, body=drop_none(body))
     put_record(webhook, as_json=as_json)
     note("the callback URL is what the provider is to be given; it is a secret: whoever has it can notify")
+
+
+@group.command()
+@click.argument("webhook", metavar=WEBHOOK.metavar)
+@click.option("--name", help="Another name.")
+@click.option(
+    "--credential",
+    "credentials",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="All credentials, as with create. They are tried at once on what waited for them.",
+)
+@click.option("--verification", multiple=True, metavar="NAME[=VALUE]", help="What verifies notifications.")
+@click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="All that the profile asks for.")
+@click.option("--origin", "origins", multiple=True, help="All places where results may be fetched from.")
+@click.option("--base-url", help="Where submit, poll and cancel go.")
+@click.option("--retention", help="How long the provider keeps results, for example 2h.")
+@click.option("--retention-days", type=click.FloatRange(min=0, min_open=True), help="How long Relay keeps its results.")
+@click.option("--retention-bytes", type=click.IntRange(min=1024 * 1024), help="Payload bytes above which old ones go.")
+@click.option("--poll", help="Waits between polls, for example 5s,10s,30s.")
+@click.option("--fetch-max-in-flight", type=click.IntRange(min=1), help="Fetches at one time.")
+@click.option("--fetch-rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Fetches per second.")
+@click.option("--untracked", type=click.Choice(["accept", "ignore"]), help="Notifications of jobs nobody announced.")
+@click.option("--metadata", metavar="JSON", help="An object of your own.")
+@as_json
+def update(as_json: bool, webhook: str, **given: Any) -> None:
+    """Change what the options name; the rest stays."""
+    body = drop_none(_body(given))
+    if not body:
+        raise click.UsageError("say what to change")
+    with open_api() as api:
+        changed = api.call("PATCH", WEBHOOK.address(api, webhook), body=body)
+    put_record(changed, as_json=as_json)
 
 
 @group.command()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 from relay.model import PRIVATE_KEY_PREFIX, Secret
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PUBLIC_PREFIX: Final = "whpk_"
 SEED_BYTES: Final = 32
 KEY_BYTES: Final = 64
+PUBLIC_KEY_BYTES: Final = 32
+VERSION: Final = b"v1a,"
 
 
 class PrivateKey:
@@ -30,7 +32,31 @@ class PrivateKey:
 
     def signature(self, signed: bytes) -> bytes:
         """One item of the `webhook-signature` header."""
-        return b"v1a," + base64.b64encode(self._key.sign(signed))
+        return VERSION + base64.b64encode(self._key.sign(signed))
+
+
+class PublicKey:
+    """A public key that is ready to verify."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: Ed25519PublicKey) -> None:
+        self._key = key
+
+    def has_signed(self, signed: bytes, item: bytes) -> bool:
+        """Whether one item of a `webhook-signature` header is this key's, written in its one canonical form."""
+        from cryptography.exceptions import InvalidSignature
+
+        if not item.startswith(VERSION):
+            return False
+        try:
+            signature = base64.b64decode(item.removeprefix(VERSION), validate=True)
+            if VERSION + base64.b64encode(signature) != item:
+                return False
+            self._key.verify(signature, signed)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
 
 
 def decode_private_key(secret: Secret) -> PrivateKey:
@@ -51,6 +77,22 @@ def decode_private_key(secret: Secret) -> PrivateKey:
     if raw[SEED_BYTES:] not in (b"", key.public_key().public_bytes_raw()):
         raise ValueError("the two halves of the private key do not belong together")
     return PrivateKey(key)
+
+
+def decode_public_key(text: str) -> PublicKey:
+    """The key of a `whpk_` text. Raises ValueError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not text.startswith(PUBLIC_PREFIX):
+        raise ValueError(f"an Ed25519 public key begins with {PUBLIC_PREFIX}")
+    given = text.removeprefix(PUBLIC_PREFIX)
+    try:
+        raw = base64.b64decode(given + "=" * (-len(given) % 4), validate=True)
+    except ValueError:
+        raise ValueError("the public key is not base64") from None
+    if len(raw) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"an Ed25519 public key holds {PUBLIC_KEY_BYTES} bytes, this one {len(raw)}")
+    return PublicKey(Ed25519PublicKey.from_public_bytes(raw))
 
 
 def generate_private_key() -> Secret:

@@ -1,8 +1,8 @@
 """Standard Webhooks 1.0.0: what subscribers receive, and what several providers send.
 
 Signed is `{id}.{timestamp}.{body}`, bytes as they are on the wire: with HMAC-SHA256 (`v1`) or, for subscribers that ask
-for it, with Ed25519 (`v1a`). Verified is `v1` alone; `v1a` is skipped in a list of signatures, as the specification
-asks of a receiver that does not know it.
+for it, with Ed25519 (`v1a`). A secret verifies `v1` alone and a public key `v1a` alone; the other kind is skipped in a
+list of signatures, as the specification asks of a receiver that does not know it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Final
 from relay.clock import Instant
 from relay.errors import SignatureError
 from relay.model import PRIVATE_KEY_PREFIX, Secret
-from relay.signing.asymmetric import PrivateKey, decode_private_key
+from relay.signing.asymmetric import PUBLIC_PREFIX, PrivateKey, PublicKey, decode_private_key, decode_public_key
 
 SigningKey = bytes | PrivateKey
+VerifyingKey = bytes | PublicKey
 SECRET_PREFIX: Final = "whsec_"
 MINIMUM_KEY_BYTES: Final = 24
 MAXIMUM_KEY_BYTES: Final = 64
@@ -67,7 +68,7 @@ def sign(message_id: str, timestamp: int, body: bytes, keys: Sequence[SigningKey
 def verify(
     headers: Mapping[str, str],
     body: bytes,
-    keys: Sequence[bytes],
+    keys: Sequence[VerifyingKey],
     now: Instant,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
@@ -84,7 +85,7 @@ def verify(
 def check(
     headers: Mapping[str, str],
     body: bytes,
-    keys: Sequence[bytes],
+    keys: Sequence[VerifyingKey],
     now: Instant,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
@@ -120,6 +121,14 @@ def timestamp_reason(text: str, now: Instant, tolerance_seconds: float) -> Reaso
 def signing_key(secret: Secret) -> SigningKey:
     """What signs with a secret, whichever kind it is. Raises ValueError, without the secret."""
     return decode_private_key(secret) if secret.reveal().startswith(PRIVATE_KEY_PREFIX) else decode_secret(secret)
+
+
+def verifying_key(secret: Secret) -> VerifyingKey:
+    """What verifies with a secret or a public key, whichever it is. Raises ValueError, without the secret."""
+    text = secret.reveal()
+    if text.startswith(PRIVATE_KEY_PREFIX):
+        raise ValueError(f"a private key is for signing: verify with its public key, {PUBLIC_PREFIX}…")
+    return decode_public_key(text) if text.startswith(PUBLIC_PREFIX) else decode_secret(secret)
 
 
 def decode_secret(secret: Secret) -> bytes:
@@ -160,11 +169,14 @@ def _family(headers: Mapping[str, str]) -> tuple[str | None, str | None, str | N
     return headers.get(f"{family}-id"), headers.get(f"{family}-timestamp"), headers.get(f"{family}-signature")
 
 
-def _any_matches(signatures: str, signed: bytes, keys: Sequence[bytes]) -> bool:
+def _any_matches(signatures: str, signed: bytes, keys: Sequence[VerifyingKey]) -> bool:
     offered = signatures.encode().split(b" ", MAXIMUM_SIGNATURES)
     if len(offered) > MAXIMUM_SIGNATURES:
         return False
     # Compared as text in its one canonical form: a decoder that skips odd characters or spare bits would
     # let many texts stand for one signature.
-    expected = [_signature(key, signed) for key in keys if key]
-    return any(hmac.compare_digest(mine, theirs) for mine in expected for theirs in offered)
+    expected = [_signature(key, signed) for key in keys if key and isinstance(key, bytes)]
+    if any(hmac.compare_digest(mine, theirs) for mine in expected for theirs in offered):
+        return True
+    public = [key for key in keys if not isinstance(key, bytes)]
+    return any(key.has_signed(signed, theirs) for key in public for theirs in offered)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from starlette.requests import Request
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -29,3 +32,16 @@ async def given_up(request: Request, stopping: asyncio.Event) -> AsyncIterator[a
     finally:
         for task in watching:
             task.cancel()
+
+
+async def unless_given_up(request: Request, stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work brings; None when the caller has left or the relay stops before: then it is cancelled."""
+    async with given_up(request, stopping) as nobody_waits:
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(nobody_waits.wait())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            leaving.cancel()

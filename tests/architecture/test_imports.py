@@ -67,6 +67,8 @@ def _peers(room: str) -> frozenset[str]:
         ("relay/app.py", "import os\nport = os.environ['PORT']"),
         ("relay/cli/main.py", "import os\nport = os.getenv('PORT')"),
         ("relay/setting_sources.py", "from os import environ"),
+        ("relay/client/aio/api.py", "import os\nos.environ"),
+        ("relay/client/aio/relay.py", "from relay.settings import load"),
         ("relay/store/database.py", "import socket\nsocket.create_connection(('h', 1))"),
         ("relay/web/api.py", "await asyncio.open_connection('h', 1)"),
         ("relay/pipeline/deliver.py", "await loop.sock_connect(s, a)"),
@@ -92,6 +94,7 @@ def test_a_broken_rule_is_found(path: str, source: str) -> None:
             "import time, random\nfrom datetime import date\ndate.today()\nawait asyncio.sleep(1)",
         ),
         ("relay/settings.py", "import os\nos.environ\nfrom relay import keyfiles"),
+        ("relay/client/environment.py", "import os\nos.environ"),
         ("relay/pipeline/fetch.py", "from relay import __version__\nfrom datetime import datetime\nnow = clock.now()"),
     ],
 )

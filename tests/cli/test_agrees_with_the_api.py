@@ -23,6 +23,10 @@ COMMANDS = [
     "webhook create n --provider netnut --credential username=u --credential password=p --verification secret=s"
     " --parameter a=b --origin https://a.example --base-url https://a.example --retention 2h --poll 5,10"
     " --fetch-max-in-flight 4 --fetch-rate-per-second 2 --untracked ignore --metadata {{}}",
+    "webhook update {wh} --name m --credential username=u --credential password=p --verification secret=s"
+    " --parameter a=b --origin https://a.example --base-url https://a.example --retention 2h --poll 5,10"
+    " --retention-days 3 --retention-bytes 1048576 --fetch-max-in-flight 4 --fetch-rate-per-second 2"
+    " --untracked ignore --metadata {{}}",
     "webhook list --limit 3 --cursor c",
     "webhook show {wh}",
     "webhook rotate {wh} --overlap-seconds 5",
@@ -36,6 +40,12 @@ COMMANDS = [
     " --header a=b --secret whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA= --max-in-flight 3 --rate-per-second 4"
     " --metadata {{}} --signing hmac --schedule 0,5s,1h --timeout-seconds 3",
     "sub create n --kind pull",
+    "sub update {sub} --name m --to https://a.example --webhook {wh} --type result.completed --filter {{}}"
+    " --format thin --header a=b --max-in-flight 3 --rate-per-second 4 --metadata {{}} --schedule 0,5s,1h"
+    " --timeout-seconds 3",
+    "sub update {sub} --clear webhook --clear type --clear filter --clear rate-per-second --clear schedule"
+    " --clear timeout-seconds",
+    "export --since 7d --webhook {wh} --type result.failed",
     "sub missing {sub} --since 6h",
     "sub list",
     "sub show {sub}",

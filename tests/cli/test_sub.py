@@ -43,3 +43,12 @@ def test_a_provider_becomes_part_of_the_filter(api: FakeApi, run: Run) -> None:
     assert run(*create, "--filter", FILTER).exit_code == 0
     assert api.last.json["filter"] == {"data.provider": {"$in": ["netnut", "fal"]}, "data.metadata.tenant": "acme"}
     assert run(*create, "--filter", '{"data.provider": "x"}').exit_code == 2
+
+
+def test_an_update_changes_what_is_named_and_can_clear_it(api: FakeApi, run: Run) -> None:
+    assert run("sub", "update", SUB, "--schedule", "0,5s", "--clear", "filter").exit_code == 0
+    assert (api.last.method, api.last.json) == ("PATCH", {"schedule_seconds": [0, 5], "filter": None})
+    assert "give one of them" in run("sub", "update", SUB, "--type", "result.failed", "--clear", "type").stderr
+    assert "say what to change" in run("sub", "update", SUB).stderr
+    assert "say what to change" in run("webhook", "update", "wh_1").stderr
+    assert len(api.requests) == 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from relay.client.blocking.watch import Stream
 from relay.client.http import Api, ApiError
-from relay.client.watch import Stream
 from relay.model import Secret
 from tests.support.clock import FakeClock
 from tests.support.fake_api import Answer, FakeApi, fake_api, problem
@@ -73,3 +73,13 @@ def test_what_is_no_stream_is_not_read(server: FakeApi, clock: FakeClock) -> Non
     with Api(server.url, Secret("rk_key")) as api, pytest.raises(ApiError):
         next(Stream(api, {}, states, clock, clock.advance).events())
     assert len(states) == 1 and "does not answer as a relay does" in states[0]
+
+
+def test_what_happens_before_the_second_connection_is_asked_for_too(server: FakeApi, clock: FakeClock) -> None:
+    answers = [_sse(), problem(401, "unauthorized", "no")]
+    server.answers = lambda _: answers.pop(0)
+    opened_at = clock.now()
+    with Api(server.url, Secret("rk_key")) as api, pytest.raises(ApiError):
+        list(Stream(api, {}, States(), clock, clock.advance).events())
+    assert "last-event-id" not in server.requests[0].headers
+    assert server.requests[1].headers["last-event-id"] == f"{opened_at}-"

@@ -31,6 +31,7 @@ from relay.web.fields import (
     View,
     WebhookId,
 )
+from relay.web.leaving import unless_given_up
 from relay.web.problems import Problem, Wrong, not_found, unprocessable
 from relay.web.services import Services
 
@@ -205,10 +206,12 @@ async def page(call: Call[JobQuery, Nothing]) -> Answer:
 
 @endpoint("GET", "/v1/jobs/{id}", scope=Scope.READ, answers={200: JobView}, prefix=JOB)
 async def show(call: Call[WaitQuery, Nothing]) -> Answer:
-    """One job; with `wait`, as soon as it is final or after so many seconds."""
+    """One job; with `wait`, as soon as it is final, after so many seconds, or when the relay stops."""
     job = await _existing(call)
     if call.query.wait and not job.status.is_final:
-        job = await call.services.tracker.wait(job.id, call.query.wait) or job
+        waiting = call.services.tracker.wait(job.id, call.query.wait)
+        seen = await unless_given_up(call.request, call.services.stopping, waiting)
+        job = seen or job
     return Answer(200, view_of(call.services, job))
 
 

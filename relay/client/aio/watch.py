@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
-from relay.client.http import Api, ApiError, Unexpected, Unreachable
+from relay.client.aio.api import AsyncApi
+from relay.client.errors import ApiError, Unexpected, Unreachable
+from relay.client.pauses import AsyncPause
 from relay.clock import Clock, Instant, seconds_between
 
 REMEMBERED: Final = 5000  # ids of events: a resumed stream repeats some seconds
@@ -36,29 +38,33 @@ class Stream:
 
     def __init__(
         self,
-        api: Api,
+        api: AsyncApi,
         params: Mapping[str, object],
         watcher: StreamWatcher,
         clock: Clock,
-        pause: Callable[[float], None],
+        pause: AsyncPause,
+        *,
+        after: str | None = None,
     ) -> None:
         self._api = api
         self._params = params
         self._watcher = watcher
         self._clock = clock
         self._pause = pause
-        self._last_id: str | None = None
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self.last_id: str | None = after  # where it goes on
+        self._seen: OrderedDict[str, None] = OrderedDict([((after or "").partition("-")[2], None)])
         self._connected = False
         self._lost_at: Instant | None = None
         self._failures = 0
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
         """The data of one event after the other. Raises ApiError when the relay refuses for good."""
         while True:
             reason = "the stream ended"
             try:
-                for event in self._api.events("/v1/stream", self._params, self._last_id, quiet_seconds=QUIET_SECONDS):
+                async for event in self._api.events(
+                    "/v1/stream", self._params, self.last_id, quiet_seconds=QUIET_SECONDS
+                ):
                     self._is_open()
                     if event.name == "stream.end":
                         reason = f"the relay ended the stream ({_reason(event.data)})"
@@ -72,10 +78,12 @@ class Stream:
                 if error.status < 500:
                     raise
                 reason = str(error)
-            self._is_lost(reason)
+            await self._is_lost(reason)
 
     def _is_open(self) -> None:
         self._failures = 0
+        if self.last_id is None:  # or what happens between a break and the next connection would not be told
+            self.last_id = f"{self._clock.now()}-"
         if self._lost_at is not None:
             self._watcher.back(seconds_between(self._lost_at, self._clock.now()))
             self._lost_at = None
@@ -83,15 +91,15 @@ class Stream:
             self._watcher.connected()
         self._connected = True
 
-    def _is_lost(self, reason: str) -> None:
+    async def _is_lost(self, reason: str) -> None:
         if self._lost_at is None:
             self._lost_at = self._clock.now()
             self._watcher.lost(reason)
-        self._pause(min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(self._failures, 6)))
+        await self._pause(min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(self._failures, 6)))
         self._failures += 1
 
     def _is_new(self, event_id: str | None, data: dict[str, Any]) -> bool:
-        self._last_id = event_id or self._last_id
+        self.last_id = event_id or self.last_id
         key = str(data.get("id"))
         if key in self._seen:
             return False

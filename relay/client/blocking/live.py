@@ -1,0 +1,29 @@
+"""`relay.stream`: what happens, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from relay.client.blocking.api import Api
+from relay.client.blocking.watch import Stream
+from relay.client.things import Happening, read
+
+
+class Unwatched:
+    """Nobody is told how the connection is: it mends itself."""
+
+    def lost(self, reason: str) -> None:
+        """Say nothing."""
+
+    def back(self, seconds: float) -> None:
+        """Say nothing."""
+
+    def connected(self) -> None:
+        """Say nothing."""
+
+
+def happenings(api: Api, params: Mapping[str, object], after: str | None) -> Iterator[Happening]:
+    """Events for ever."""
+    stream = Stream(api, params, Unwatched(), api.clock, api.pause, after=after)
+    for event in stream.events():
+        yield read(Happening, {"id": "", **event}, cursor=stream.last_id)
