@@ -32,9 +32,9 @@ O = TypeVar("O")  # noqa: E741
 BATCH_ITEMS = 256
 # A busy writer does not begin batches faster than this, unless many wait: a transaction costs as much as ten of its
 # rows. One that comes after a rest is begun at once.
-INTERVAL_SECONDS = 0.008
+INTERVAL_SECONDS = 0.012
 EAGER_ITEMS = 32  # waiting: a batch that is worth its transaction
-PATIENCE_SECONDS = 0.008
+PATIENCE_SECONDS = 0.016
 PATIENT_ITEMS = 64  # more than this is a batch of its own
 BRIEF_ITEMS = 96
 BRIEF_BYTES = 512 * 1024
