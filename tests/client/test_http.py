@@ -86,11 +86,10 @@ def test_the_key_goes_to_no_other_host(server: FakeApi, api: Api) -> None:
         assert other.requests == []
 
 
-def test_a_relay_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "ANSWER_SECONDS", 0.1)
+def test_a_relay_that_never_answers_is_given_up() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        Api(f"http://127.0.0.1:{silent.getsockname()[1]}", None) as api,
+        Api(f"http://127.0.0.1:{silent.getsockname()[1]}", None, answer_seconds=0.1) as api,
         pytest.raises(Unreachable, match="does not answer"),
     ):
         api.call("GET", "/v1/jobs")
