@@ -18,9 +18,10 @@ from relay.settings import Settings
 from relay.signing.browser import sign_in_url
 from relay.web.server import new_event_loop
 
-# The thread that writes gives the interpreter away at each statement and must win it back from the event loop, which on
-# a busy day yields only when asked for this long. The default of 5 ms made a transaction of ten statements take 50 ms.
-SWITCH_SECONDS: Final = 0.0005
+# A thread of the database gives the interpreter away at each statement and must win it back from the event loop. A busy
+# loop gives it up and takes it again with each request, too quickly for whom that wakes; only who has waited for this
+# long is given it for certain, so it has to be shorter than a request takes.
+SWITCH_SECONDS: Final = 0.00002
 
 log = structlog.get_logger(__name__)
 

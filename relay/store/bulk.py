@@ -2,8 +2,8 @@
 
 A driver's `executemany` steps once per row, and each step is a round trip on PostgreSQL; on SQLite it gives the
 interpreter lock away, to be won back from the busy event loop where the writer has a thread of its own. One statement
-with many VALUES steps once. Statements are made for a few numbers of rows, and kept: here as text, in the driver as
-prepared statements. The few rows that are left over (or all there are) go quicker one by one on SQLite.
+with many VALUES steps once. Statements are kept: here as text, in the driver as prepared statements. On PostgreSQL they
+are made for a few numbers of rows, on SQLite for each number up to `SQLITE_MOST`; a few rows go one by one there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, Insert, Table, Update, exc
 
 SIZES: Final = (128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
-SQLITE_SIZES: Final = tuple(size for size in SIZES if size >= 12)
+SQLITE_MOST: Final = 64
+SQLITE_FEW: Final = 8
+SQLITE_STATEMENTS: Final = 384  # what a connection keeps prepared: those of the three tables that are written most
 LOOKUP_MOST: Final = 256
 _PUT_OFF: Final = "relay.inserts"  # in a connection's `info`
 
@@ -49,7 +51,7 @@ def dbapi_errors(connection: Connection, statement: str) -> Iterator[None]:
         ) from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def insert_statement(
     dialect: str, table: Table, columns: tuple[str, ...], rows: int, ignore_conflicts: bool = False
 ) -> str:
@@ -84,13 +86,29 @@ def insert_many(
         waiting.append((table, columns, rows, ignore_conflicts))
         return
     dialect, start = connection.dialect.name, 0
-    for size in SQLITE_SIZES if dialect == "sqlite" else SIZES:
-        while len(rows) - start >= size:
-            statement = insert_statement(dialect, table, columns, size, ignore_conflicts)
-            raw(connection, statement, tuple(chain.from_iterable(rows[start : start + size])))
-            start += size
-    if start < len(rows):
-        _insert_each(connection, insert_statement(dialect, table, columns, 1, ignore_conflicts), rows[start:])
+    if dialect == "sqlite" and len(rows) < SQLITE_FEW:
+        if rows:
+            _insert_each(connection, insert_statement(dialect, table, columns, 1, ignore_conflicts), rows)
+        return
+    for size in _even(len(rows)) if dialect == "sqlite" else _from_kept_sizes(len(rows)):
+        statement = insert_statement(dialect, table, columns, size, ignore_conflicts)
+        raw(connection, statement, tuple(chain.from_iterable(rows[start : start + size])))
+        start += size
+
+
+def _even(count: int) -> Iterator[int]:
+    """`count` in parts of at most SQLITE_MOST that differ by one at most."""
+    parts = -(-count // SQLITE_MOST)
+    for part in range(parts):
+        yield (count + part) // parts
+
+
+def _from_kept_sizes(count: int) -> Iterator[int]:
+    """`count` in parts of SIZES."""
+    for size in SIZES:
+        while count >= size:
+            yield size
+            count -= size
 
 
 def put_off_inserts(connection: Connection) -> None:

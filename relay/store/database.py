@@ -6,7 +6,7 @@ Nothing outside this folder sees SQLAlchemy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, exc
@@ -26,9 +26,11 @@ class Backend(Protocol):
 
     writers: int  # how many batches may be written side by side
 
-    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
-        """Run `fn` in one writing transaction; return after COMMIT. `brief`: it is a few quick statements;
-        `inserts_last`: what it inserts may be inserted when it has returned."""
+    def transact(
+        self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
+    ) -> Awaitable[T]:
+        """Run `fn` in one writing transaction; what it returns is there after COMMIT. Raises nothing at once.
+        `brief`: it is a few quick statements; `inserts_last`: what it inserts may be inserted when it has returned."""
         ...
 
     async def read(self, fn: Callable[[Connection], T]) -> T:

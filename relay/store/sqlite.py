@@ -3,6 +3,8 @@
 The statements of a batch run on the event loop's own thread, its COMMIT with the fsync on another. On a thread of their
 own each of them would give the interpreter lock away and have to win it back from the busy loop, twenty times a batch.
 The few long inserts of a large batch are worth that: they go along with its COMMIT.
+BEGIN and COMMIT go to the driver. For SQLAlchemy, whose own cost more than all else of a small batch, it is one long
+transaction, which ends when it has to be undone.
 What may take long (functions of their own, much data, a disk that has just been slow) runs on the writer's thread as a
 whole. The writer also checkpoints, no second connection ever does: that closes the WAL-reset hole of SQLite < 3.51.3.
 Readers are read-only connections on threads.
@@ -13,21 +15,25 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from relay.clock import SystemClock
 from relay.errors import StoreUnavailable
-from relay.store.bulk import dbapi_errors, forget_what_waits, insert_what_waits, put_off_inserts, raw
+from relay.store.bulk import SQLITE_STATEMENTS, dbapi_errors, forget_what_waits, insert_what_waits, put_off_inserts, raw
 from relay.store.failures import is_fatal, is_locked, raise_translated, transaction_stands
 from relay.store.lock import FileLock
 
 T = TypeVar("T")
 
+monotonic: Final = SystemClock().monotonic
 STRANGERS_MILLISECONDS: Final = 5000
 WRITER_PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # kept in the file, but not in a backup that VACUUM INTO made
@@ -59,38 +65,47 @@ class SqliteBackend:
         self._broken = False
         self._aside = 0  # so many transactions more are kept off the loop's thread
         self._waits = True  # whether BEGIN waits for a stranger who holds the file's write lock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-writer")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-writer", initializer=_tighten_timers)
         self._engine = _writer(path)
         self._connection = self._engine.connect()
         self._file: sqlite3.Connection = self._connection.connection.dbapi_connection  # type: ignore[assignment] # the driver's own
         self._reading = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="relay-reader")
         self._readers = _readers(path)
 
-    async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
+    def transact(
+        self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
+    ) -> Awaitable[T]:
         if self._broken:
-            raise StoreUnavailable("the database file failed to sync; Relay must be restarted")
+            return _failed(StoreUnavailable("the database file failed to sync; Relay must be restarted"))
         loop = asyncio.get_running_loop()
         if not brief or self._aside:
             self._aside = max(0, self._aside - 1)
-            return await loop.run_in_executor(self._thread, self._run, fn)
-        began = loop.time()
-        self._wait_for_strangers(False)
+            return loop.run_in_executor(self._thread, self._run, fn)
+        began = monotonic()  # the loop's own clock stands still while it is not the loop's turn
         try:
+            self._wait_for_strangers(False)
             outcome = self._execute(fn, inserts_last=inserts_last)
         except _Locked:
-            return await loop.run_in_executor(self._thread, self._run, fn)
-        if loop.time() - began > SLOW_SECONDS:
+            return loop.run_in_executor(self._thread, self._run, fn)
+        except Exception as error:
+            return _failed(error)
+        if monotonic() - began > SLOW_SECONDS:
             self._aside = SLOW_REST
+        return self._committed(loop.run_in_executor(self._thread, self._finish), outcome)
+
+    async def _committed(self, finished: Awaitable[None], outcome: T) -> T:
         try:
-            await loop.run_in_executor(self._thread, self._finish)
+            await finished
         except Exception as error:
             self._fail(error)
-        self._connection.commit()  # it is: this is for SQLAlchemy to know
         return outcome
 
     def _finish(self) -> None:
         """What is left of a transaction, on the writer's thread: inserts that were put off, and the COMMIT."""
         insert_what_waits(self._connection)
+        self._commit()
+
+    def _commit(self) -> None:
         if not self._file.in_transaction:
             raise StoreUnavailable("SQLite undid the transaction")
         with dbapi_errors(self._connection, "COMMIT"):
@@ -101,15 +116,17 @@ class SqliteBackend:
         self._wait_for_strangers(True)
         outcome = self._execute(fn)
         try:
-            self._connection.commit()
+            self._commit()
         except Exception as error:
             self._fail(error)
         return outcome
 
     def _execute(self, fn: Callable[[Connection], T], *, inserts_last: bool = False) -> T:
         """Everything but the COMMIT, and the inserts if they come last. What is raised has undone it."""
-        try:
+        if not self._connection.in_transaction():
             self._connection.begin()
+        try:
+            raw(self._connection, "BEGIN IMMEDIATE")
         except Exception as error:
             if not self._waits and is_locked(error):
                 raise _Locked from None
@@ -138,7 +155,7 @@ class SqliteBackend:
         forget_what_waits(self._connection)
         if (transaction := self._connection.get_transaction()) is not None:
             transaction.rollback()
-        if self._file.in_transaction:  # a COMMIT that failed: SQLAlchemy takes the transaction for ended
+        if self._file.in_transaction:
             self._file.rollback()
 
     def _wait_for_strangers(self, waits: bool) -> None:
@@ -170,14 +187,34 @@ class SqliteBackend:
         self._engine.dispose()
 
 
+def _failed(error: Exception) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future
+
+
 class _Locked(Exception):
     """A stranger holds the file's write lock: nothing was done."""
+
+
+def _tighten_timers() -> None:
+    """Let this thread's timed waits end on time: Linux may add 50 µs. The wait for the interpreter lock is one, and
+    shorter than that (`SWITCH_SECONDS` of `relay.app.run`)."""
+    with suppress(OSError):  # another system, or a container without the file: it waits a little longer
+        Path(f"/proc/{threading.get_native_id()}/timerslack_ns").write_text("1000")
 
 
 def _writer(path: str) -> Engine:
     def dial() -> sqlite3.Connection:
         # isolation_level=None: or the driver starts (and forgets to start) transactions by itself
-        return sqlite3.connect(f"{uri}?mode=rw", uri=True, check_same_thread=False, timeout=5, isolation_level=None)
+        return sqlite3.connect(
+            f"{uri}?mode=rw",
+            uri=True,
+            check_same_thread=False,
+            timeout=5,
+            isolation_level=None,
+            cached_statements=SQLITE_STATEMENTS,
+        )
 
     uri = Path(path).as_uri()
     engine = create_engine("sqlite+pysqlite://", creator=dial, poolclass=StaticPool, hide_parameters=True)
@@ -186,10 +223,6 @@ def _writer(path: str) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in WRITER_PRAGMAS:
             connection.execute(pragma)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        raw(connection, "BEGIN IMMEDIATE")
 
     return engine
 

@@ -29,14 +29,13 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - In and Out of an operation
 O = TypeVar("O")  # noqa: E741
 
-BATCH_ITEMS = 256
+BATCH_ITEMS = 96  # quick enough for the event loop's own thread: more waits for the next batch
 # A busy writer does not begin batches faster than this, unless many wait: a transaction costs as much as ten of its
 # rows. One that comes after a rest is begun at once.
 INTERVAL_SECONDS = 0.012
 EAGER_ITEMS = 32  # waiting: a batch that is worth its transaction
 PATIENCE_SECONDS = 0.016
 PATIENT_ITEMS = 64  # more than this is a batch of its own
-BRIEF_ITEMS = 96
 BRIEF_BYTES = 512 * 1024
 MANY_INSERTS = 8  # items that insert: fewer are written where they are decided
 RACES = 3  # how often an item is tried that another node's equal insert beat
@@ -53,7 +52,7 @@ class Operation(Generic[I, O]):
 
 
 class Transact(Protocol):
-    """Run a function in one transaction and return after COMMIT."""
+    """Run a function in one transaction; what it gives is there after COMMIT. It raises nothing at once."""
 
     def __call__(
         self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
@@ -87,7 +86,7 @@ class Writer:
         self._queue: deque[_Entry] = deque()
         self._patient: deque[_Entry] = deque()
         self._patience: asyncio.TimerHandle | None = None
-        self._gathering: asyncio.Future[None] | None = None  # a lane that waits for more before it begins
+        self._beginning: asyncio.Handle | None = None  # the next batch, when it has gathered a while
         self._began_at = -INTERVAL_SECONDS
         self._lanes = self._free_lanes = lanes
         self._closed = False
@@ -133,10 +132,14 @@ class Writer:
 
     def _put(self, entry: _Entry) -> None:
         self._queue.append(entry)
-        if self._free_lanes:
-            self._start_batches()
-        if self._gathering is not None and len(self._queue) >= EAGER_ITEMS:
-            _end(self._gathering)
+        if not self._free_lanes:
+            return
+        if len(self._queue) >= EAGER_ITEMS:  # now: what else is ready to be read meanwhile is for the next batch
+            self._begin()
+        elif self._beginning is None:
+            loop = asyncio.get_running_loop()
+            left = self._began_at + INTERVAL_SECONDS - loop.time()
+            self._beginning = loop.call_later(left, self._begin) if left > 0 else loop.call_soon(self._begin)
 
     def _end_patience(self) -> None:
         if self._patience is not None:
@@ -159,40 +162,44 @@ class Writer:
         end = 1 if kind is None else len(batch)  # a function may lock anything
         rest = [entry for number, entry in enumerate(batch) if number >= end or entry.operation is not kind]
         self._queue.extendleft(reversed(rest))
-        self._start_batches()
         return [entry for entry in batch[:end] if entry.operation is kind]
 
-    def _start_batches(self) -> None:
+    def _begin(self) -> None:
+        """Begin as many batches as there are lanes for what is queued."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            self._beginning = None
+        loop = asyncio.get_running_loop()
         while self._free_lanes and self._queue:
             self._free_lanes -= 1
-            task = asyncio.get_running_loop().create_task(self._run_lane())
+            self._began_at = loop.time()
+            batch = self._next_batch()
+            task = loop.create_task(self._finish(batch, self._start(batch)))
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
 
-    async def _run_lane(self) -> None:
-        try:
-            while self._queue:
-                await self._pause()
-                if batch := self._next_batch():  # another lane may have taken all of it meanwhile
-                    await self._commit(batch)
-        finally:
-            self._free_lanes += 1
-
-    async def _pause(self) -> None:
-        """Gather more if the last batch began a moment ago, unless enough is waiting already."""
+    def _begin_when_due(self) -> None:
+        """A lane is free: begin at once what is enough, or has waited long enough; gather more for the rest."""
         loop = asyncio.get_running_loop()
         left = self._began_at + INTERVAL_SECONDS - loop.time()
-        if left > 0 and len(self._queue) < EAGER_ITEMS and not self._closed:
-            self._gathering = over = loop.create_future()
-            timer = loop.call_later(left, _end, over)
-            await over
-            timer.cancel()
-        self._began_at = loop.time()
+        if left <= 0 or len(self._queue) >= EAGER_ITEMS or self._closed:
+            self._begin()
+        elif self._queue and self._beginning is None:
+            self._beginning = loop.call_later(left, self._begin)
 
-    async def _commit(self, batch: list[_Entry], tries: int = RACES) -> None:
+    def _start(self, batch: list[_Entry]) -> Awaitable[list[Any]]:
+        return self._transact(partial(_apply, batch), brief=_is_brief(batch), inserts_last=_inserts_last(batch))
+
+    async def _finish(self, batch: list[_Entry], outcomes: Awaitable[list[Any]]) -> None:
         try:
-            last = _inserts_last(batch)
-            outcomes = await self._transact(partial(_apply, batch), brief=_is_brief(batch), inserts_last=last)
+            await self._answer_after(batch, outcomes)
+        finally:
+            self._free_lanes += 1
+            self._begin_when_due()
+
+    async def _answer_after(self, batch: list[_Entry], committed: Awaitable[list[Any]], tries: int = RACES) -> None:
+        try:
+            outcomes = await committed
         except StoreUnavailable as error:
             for entry in batch:
                 _fail(entry, error)
@@ -203,15 +210,16 @@ class Writer:
                 _fail(entry, StoreUnavailable("the write was interrupted"))
             raise error
         else:
-            for entry, outcome in zip(batch, outcomes, strict=True):
-                _answer(entry, outcome)
+            # soon, not now: the next batch is on its way to the disk before these are told
+            asyncio.get_running_loop().call_soon(_answer_all, batch, outcomes)
 
     async def _isolate(self, batch: list[_Entry], error: Exception, tries: int) -> None:
         if len(batch) > 1:
             for entry in batch:
-                await self._commit([entry])
+                await self._answer_after([entry], self._start([entry]))
         elif batch[0].operation is not None and isinstance(error, IntegrityError) and tries > 1:
-            await self._commit(batch, tries - 1)  # an operation looks before it inserts: this time it will see
+            # an operation looks before it inserts: this time it will see
+            await self._answer_after(batch, self._start(batch), tries - 1)
         else:
             _fail(batch[0], error)
 
@@ -219,8 +227,7 @@ class Writer:
         """Take nothing more, and return when what was taken is written."""
         self._closed = True
         self._end_patience()
-        if self._gathering is not None:
-            _end(self._gathering)
+        self._begin()
         while self._batches:
             await asyncio.gather(*self._batches, return_exceptions=True)
             self._end_patience()
@@ -234,7 +241,7 @@ def _is_brief(batch: list[_Entry]) -> bool:
             return False
         if entry.operation.weigh is not None:
             weight += entry.operation.weigh(entry.item)
-    return len(batch) <= BRIEF_ITEMS and weight <= BRIEF_BYTES
+    return weight <= BRIEF_BYTES
 
 
 def _inserts_last(batch: list[_Entry]) -> bool:
@@ -274,6 +281,11 @@ def _apply_alone(fn: Callable[[Connection], Any], connection: Connection, *, alo
         return _Raised(error)
 
 
+def _answer_all(batch: list[_Entry], outcomes: list[Any]) -> None:
+    for entry, outcome in zip(batch, outcomes, strict=True):
+        _answer(entry, outcome)
+
+
 def _answer(entry: _Entry, outcome: Any) -> None:
     if entry.then is not None:
         _call(entry.then, outcome, None)  # an operation's outcome is never an error
@@ -290,11 +302,6 @@ def _call(then: Then, outcome: Any, error: Exception | None) -> None:
         then(outcome, error)
     except Exception:  # its own mistake: the others of the batch have to be told
         log.exception("write.not_told")
-
-
-def _end(moment: asyncio.Future[None]) -> None:
-    if not moment.done():
-        moment.set_result(None)
 
 
 def _fail(entry: _Entry, error: Exception) -> None:

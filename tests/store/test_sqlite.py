@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
+import sys
 import threading
 from functools import partial
+from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import Connection
@@ -13,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from relay.errors import StoreUnavailable
 from relay.store import sqlite
-from relay.store.bulk import insert_many
+from relay.store.bulk import SQLITE_FEW, SQLITE_MOST, insert_many
 from relay.store.database import Database
 from relay.store.schema import spills
+from relay.store.sqlite import SLOW_SECONDS
 from relay.store.writer import MANY_INSERTS, Operation
 from tests.support.store import rows_of
 
@@ -46,13 +51,12 @@ async def test_a_few_quick_statements_run_on_the_loops_own_thread(sqlite_databas
 async def test_what_may_take_long_keeps_off_the_loops_thread(sqlite_database: Database) -> None:
     assert "relay-writer" in await sqlite_database.write(_thread)
     assert "relay-writer" in (await _note_threads(sqlite_database, count=4, weight=200_000)).pop()
-    assert "relay-writer" in (await _note_threads(sqlite_database, count=200)).pop()
 
 
 async def test_after_a_slow_transaction_the_next_ones_keep_off_the_loops_thread(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(sqlite, "monotonic", itertools.count(0.0, SLOW_SECONDS * 1.1).__next__)
     monkeypatch.setattr(sqlite, "SLOW_REST", 2)
     here = threading.current_thread().name
     seen = [(await _note_threads(sqlite_database)).pop() for _ in range(4)]
@@ -128,6 +132,33 @@ async def test_many_inserts_that_nothing_looks_at_go_along_with_the_commit(sqlit
     assert await _put(sqlite_database, *names) == [0] * MANY_INSERTS, "they were not there yet when the function ran"
     assert await _spills(sqlite_database) == set(names), "and are, now that it is said to be written"
     assert await _put(sqlite_database, "one") == [MANY_INSERTS + 1], "a few are written where they are decided"
+
+
+async def test_many_rows_are_one_statement_up_to_a_limit_and_none_is_left_out(sqlite_database: Database) -> None:
+    """Each statement more is a fight for the interpreter lock more."""
+
+    def insert(connection: Connection) -> list[int]:
+        statements = list[int]()
+        for count in (1, SQLITE_FEW, SQLITE_MOST, SQLITE_MOST + 1, 3 * SQLITE_MOST - 1):
+            before = len(statements)
+            file = cast(sqlite3.Connection, connection.connection.dbapi_connection)
+            file.set_trace_callback(lambda text: statements.append(1) if text.startswith("INSERT") else None)
+            rows = [(f"p{count}-{number}", 1) for number in range(count)]
+            insert_many(connection, spills, ("payload_id", "created_at"), rows)
+            file.set_trace_callback(None)
+            statements[before:] = [len(statements) - before]
+        return statements
+
+    assert await sqlite_database.write(insert) == [1, 1, 1, 2, 3]
+    assert len(await _spills(sqlite_database)) == 1 + SQLITE_FEW + SQLITE_MOST + SQLITE_MOST + 1 + 3 * SQLITE_MOST - 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends timed waits late on purpose")
+async def test_the_writers_thread_is_woken_on_time(sqlite_database: Database) -> None:
+    def slack(_: Connection) -> str:
+        return Path(f"/proc/{threading.get_native_id()}/timerslack_ns").read_text().strip()
+
+    assert await sqlite_database.write(slack) == "1000"
 
 
 async def test_one_of_them_that_cannot_be_inserted_sinks_no_neighbour(sqlite_database: Database) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
@@ -149,10 +149,48 @@ async def test_equal_writes_are_handed_over_together(gated: Gated) -> None:
         return put_numbers(connection, items)
 
     writer, operation = Writer(gated), Operation("counted", apply)
-    await asyncio.gather(*(writer.submit(operation, number) for number in range(50)))
-    assert sizes == [50]
+    await asyncio.gather(*(writer.submit(operation, number) for number in range(EAGER_ITEMS)))
+    assert sizes == [EAGER_ITEMS]
     await writer.close()
     gated.close()
+
+
+class Prompt:
+    """Transactions whose statements run when they are asked for; the test commits them."""
+
+    def __init__(self) -> None:
+        self.committing: list[tuple[asyncio.Future[Any], Any]] = []
+
+    def __call__(
+        self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
+    ) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.committing.append((future, fn(cast(Connection, None))))
+        return future
+
+    def commit(self) -> None:
+        future, outcome = self.committing.pop(0)
+        future.set_result(outcome)
+
+
+async def test_a_batch_that_is_worth_it_begins_in_the_midst_of_what_comes_in() -> None:
+    """And the next one before the callers of the last are told, who would keep the disk waiting."""
+    seen: list[str] = []
+
+    def apply(_: Connection, items: list[int]) -> list[int]:
+        seen.append(f"{len(items)} begun")
+        return items
+
+    transact, operation = Prompt(), Operation("seen", apply)
+    writer = Writer(transact)
+    for number in range(EAGER_ITEMS * 2):
+        writer.post(operation, number, lambda outcome, _: seen.append("told") if outcome == 0 else None)
+    assert seen == [f"{EAGER_ITEMS} begun"], "no turn of the loop was needed"
+    transact.commit()
+    await _turns()
+    assert seen[1:] == [f"{EAGER_ITEMS} begun", "told"]
+    transact.commit()
+    await writer.close()
 
 
 async def test_one_failing_function_sinks_no_neighbour(database: Database) -> None:
