@@ -6,8 +6,11 @@ import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 LOOK_AGAIN_SECONDS = 0.01
 
@@ -48,3 +51,26 @@ def own_seconds_to_end(process: subprocess.Popen[Any], patience: float) -> float
         waited = max(waited, waited_for_processor(process.pid))
         time.sleep(LOOK_AGAIN_SECONDS)
     return time.monotonic() - began - (waited - before)
+
+
+def own_seconds_until(process: subprocess.Popen[Any], happened: Callable[[], bool], patience: float) -> float:
+    """How long until something happened, without the waits for the processor of the process and whatever it starts.
+
+    For those that work one after the other: of two at a time the waits of both are taken off. Raises TimeoutError after
+    `patience` seconds on the wall, or when the process ends without it.
+    """
+    began, waited = time.monotonic(), dict[int, float]()
+    while not happened():
+        if time.monotonic() - began > patience or (process.poll() is not None and not happened()):
+            raise TimeoutError(f"it did not happen in {time.monotonic() - began:.1f} s")
+        for pid in (process.pid, *_descendants(process.pid)):
+            waited[pid] = max(waited.get(pid, 0.0), waited_for_processor(pid))
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return time.monotonic() - began - sum(waited.values())
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
