@@ -56,8 +56,8 @@ def own_seconds_to_end(process: subprocess.Popen[Any], patience: float) -> float
 def own_seconds_until(process: subprocess.Popen[Any], happened: Callable[[], bool], patience: float) -> float:
     """How long until something happened, without the waits for the processor of the process and whatever it starts.
 
-    Only main threads are looked at, and of processes that work one after the other: what waits at one time would be taken
-    off twice. Raises TimeoutError after `patience` seconds on the wall, or when the process ends without it.
+    Only main threads are looked at, and of processes that work one after the other: what waits at one time would be
+    taken off twice. Raises TimeoutError after `patience` seconds on the wall, or when the process ends without it.
     """
     began, waited = time.monotonic(), dict[int, float]()
     while not happened():
