@@ -70,7 +70,8 @@ def reader(directory: Path) -> dict[str, str]:
     home = directory / "home"
     home.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "RELAY_SHUTDOWN_SECONDS": "1"}
+    quick = {"RELAY_SHUTDOWN_SECONDS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", **quick}
 
 
 def replaced(text: str, words: Mapping[str, str]) -> str:
