@@ -1,7 +1,9 @@
-# Every target does its own set-up: a virtual environment in .venv with what constraints.txt pins. PYTHON=... chooses the interpreter.
+# Every target does its own set-up: a virtual environment in .venv with what is pinned. PYTHON=... chooses the interpreter.
+# What only looks at Relay gets Relay's own packages; what works on it gets the tests' tools on top, and nothing twice.
 
 VENV := .venv
 BIN := $(VENV)/bin
+PRODUCT := $(VENV)/.product
 STAMP := $(VENV)/.installed
 JOBS := 2
 
@@ -14,9 +16,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## make .venv and install Relay into it
+install: $(STAMP) ## make .venv and install Relay and the tests' tools into it
 
-demo: $(STAMP) ## watch one job make the whole round trip
+demo: $(PRODUCT) ## watch one job make the whole round trip
 	@exec $(BIN)/relay demo $(ARGS)
 
 test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
@@ -59,11 +61,18 @@ zombie: $(STAMP) ## stop workers past their lease and wake them, race for claims
 # pip is asked for the exact files and for nothing beside them: left to look at dependencies, it takes the newest version of one
 # that is wanted with an extra, whatever is pinned. Relay itself comes from here, so it has no hash. Python compiles what is really
 # used when it is used, which is a small part.
-$(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/pip || $(MAKE) --no-print-directory $(BIN)/pip
-	@echo "installing what constraints.txt pins" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: --no-compile -r constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: --no-compile
+
+$(PRODUCT): pyproject.toml deploy/requirements.txt
+	@test -x $(BIN)/pip || { echo "making a virtual environment in $(VENV)" >&2 && $(MAKE) --no-print-directory $(BIN)/pip; }
+	@echo "installing Relay into it, with the packages that deploy/requirements.txt pins: once, about half a minute" >&2
+	@$(PIP) -r deploy/requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMP): $(PRODUCT) constraints.txt
+	@echo "installing the tests' tools, as constraints.txt pins them" >&2
+	@$(PIP) -r constraints.txt
 	@touch $@
 
 # Debian's Python has no ensurepip unless python3-venv is installed, and its pip refuses the system's own packages (PEP 668).

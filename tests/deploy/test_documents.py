@@ -107,10 +107,10 @@ def test_promtool_takes_the_rules_and_the_alerts_fire_when_they_should() -> None
 
 
 def test_every_command_that_is_named_there_is_one() -> None:
-    texts = {path.name: path.read_text("utf-8") for path in DEPLOY.iterdir() if path.suffix in (".md", ".yml")}
-    lines = [line for text in texts.values() for line in re.findall(r"`(relay [a-z][^`]*)`", text)]
+    pages = [TOP / "README.md", *DEPLOY.rglob("*.md"), *DEPLOY.glob("*.yml")]
+    lines = [line for page in pages for line in re.findall(r"`(relay [a-z][^`]*)`", page.read_text("utf-8"))]
     lines += [line for line in "".join(blocks("session")).splitlines() if line.startswith("relay ")]
-    assert len(lines) > 10
+    assert len(lines) > 50
     for line in lines:
         command, words = named(line.split()[1:])
         options = {option for parameter in command.params for option in parameter.opts}
@@ -118,8 +118,10 @@ def test_every_command_that_is_named_there_is_one() -> None:
 
 
 def test_every_setting_and_file_that_is_named_exists() -> None:
-    settings = {row.name for row in describe()} | {"RELAY_SITE", "RELAY_UPSTREAM", "RELAY_NAME"}
-    for path in DEPLOY.iterdir():
+    settings = (
+        {row.name for row in describe()} | {"RELAY_SITE", "RELAY_UPSTREAM", "RELAY_NAME"} | {"RELAY_REQUIRE_CHROMIUM"}
+    )
+    for path in DEPLOY.rglob("*.*"):
         if path.name != "requirements.txt":
             assert set(re.findall(r"\bRELAY_[A-Z_]+[A-Z]", path.read_text("utf-8"))) <= settings, path.name
     assert [

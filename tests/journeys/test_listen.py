@@ -33,7 +33,7 @@ async def _until_said(program: Program, text: str) -> None:
 
 
 async def test_listening_survives_a_restart_and_a_server_that_is_down(sqlite_stage_url: str, tmp_path: Path) -> None:
-    """The commands are the README's."""
+    """The commands are the guide's."""
     port = free_port()
     env = process_environment(sqlite_stage_url, tmp_path, port, RELAY_SHUTDOWN_SECONDS="10")
     serve = relay_command("serve")

@@ -1,20 +1,20 @@
-"""Every command in the README is run, in order, as a reader would; every table and name in it is true.
+"""Every command in the README and the guides is run, in order, as a reader would; every table and name in them is true.
 
-A fenced block says in a comment before it how it is run. In all of them these words stand for others:
-the relay's port 8000 and the subscriber's 9000 for free ones, NetNut's origin for the stand-in's, and the PostgreSQL
-for a fresh database. $NETNUT_USERNAME and $NETNUT_PASSWORD are the reader's, and the stand-in's here.
+A fenced block says in a comment before it how it is run. In all of them these words stand for others: the relay's port
+8000, the subscriber's 9000 and the rehearsal's 7431 for free ones, NetNut's origin for the stand-in's, and the database
+for a fresh one. $NETNUT_USERNAME and $NETNUT_PASSWORD are the reader's, and the stand-in's here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,11 @@ from tests.support.ports import free_port
 
 TOP: Final = Path(__file__).parents[2]
 README: Final = (TOP / "README.md").read_text("utf-8")
+PAGES: Final = {"README.md": README} | {
+    path.name: path.read_text("utf-8") for path in (TOP / "deploy/guide").glob("[!R]*.md")
+}
+# With commands at a relay: what comes after "subscriptions" would meet subscribers that nobody has started.
+SESSIONS: Final = ("results.md", "replay.md", "pull.md", "dashboard.md", "cli.md", "subscriptions.md")
 BLOCK: Final = re.compile(
     r"(?:<!-- block: (?P<kind>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
@@ -40,18 +45,23 @@ COMMAND_SECONDS: Final = 60.0
 class Block:
     """One fenced block."""
 
+    page: str
     kind: str | None
     language: str
     text: str
 
 
-BLOCKS: Final = [Block(found["kind"], found["language"], found["text"]) for found in BLOCK.finditer(README)]
+BLOCKS: Final = [
+    Block(page, found["kind"], found["language"], found["text"])
+    for page, text in PAGES.items()
+    for found in BLOCK.finditer(text)
+]
 
 
-def texts(kind: str) -> list[str]:
-    """The blocks that are run this way."""
-    found = [block.text for block in BLOCKS if block.kind == kind]
-    assert found, f"the README has no block {kind!r}"
+def texts(kind: str, page: str | None = None) -> list[str]:
+    """The blocks that are run this way, on one page or on all."""
+    found = [block.text for block in BLOCKS if block.kind == kind and page in (None, block.page)]
+    assert found, f"there is no block {kind!r}"
     return found
 
 
@@ -60,7 +70,8 @@ def reader(directory: Path) -> dict[str, str]:
     home = directory / "home"
     home.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "RELAY_SHUTDOWN_SECONDS": "1"}
+    quick = {"RELAY_SHUTDOWN_SECONDS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", **quick}
 
 
 def replaced(text: str, words: Mapping[str, str]) -> str:
@@ -105,6 +116,16 @@ class Shell:
         self._process.communicate()
 
 
+@contextmanager
+def shell(directory: Path, env: Mapping[str, str]) -> Iterator[Shell]:
+    """A shell, gone at the end with whatever it started."""
+    opened = Shell(directory, env)
+    try:
+        yield opened
+    finally:
+        opened.end()
+
+
 def test_every_block_of_commands_is_run_somehow() -> None:
     kinds = {
         "targets",
@@ -118,38 +139,56 @@ def test_every_block_of_commands_is_run_somehow() -> None:
     }  # some in files of their own
     assert {block.kind for block in BLOCKS if block.language in ("sh", "bash", "console")} == kinds
     assert {block.language for block in BLOCKS} == {"sh", "python", "text", "toml"}
-    assert README.count("```") == 2 * len(BLOCKS)
+    assert sum(text.count("```") for text in PAGES.values()) == 2 * len(BLOCKS)
+    assert {block.page for block in BLOCKS if block.kind == "session"} == {"README.md", *SESSIONS}
 
 
-async def test_the_first_result_comes_as_it_is_told(tmp_path: Path) -> None:
-    env, port, subscriber = reader(tmp_path), free_port(), free_port()
+async def test_the_first_result_comes_as_it_is_told_and_each_guide_goes_on_from_there(tmp_path: Path) -> None:
+    env, port, subscriber, rehearsal = reader(tmp_path), free_port(), free_port(), free_port()
     async with stand_ins() as (netnut, _, session):
         words = {
             "127.0.0.1:8000": f"127.0.0.1:{port}",
             "9000": str(subscriber),
+            "127.0.0.1/32:7431": LOOPBACK,
+            "relay trigger": f"relay trigger --port {rehearsal}",
             "https://llm-scraper.netnut.io": netnut.url,
         }
         (python,), (serve,) = texts("billing.py"), texts("serve")
         (tmp_path / "billing.py").write_text(replaced(python, words))
-        served = env | {"RELAY_PORT": str(port), "RELAY_PROVIDER_EGRESS_ALLOW": LOOPBACK}
+        served = env | {"RELAY_PORT": str(port)}
         relay = Program("relay", ["bash", "-c", f"cd {tmp_path}; {replaced(serve, words)}"], tmp_path / "log", served)
-        shell = Shell(tmp_path, env | {"NETNUT_USERNAME": netnut.username, "NETNUT_PASSWORD": PASSWORD})
+        reading = env | {"NETNUT_USERNAME": netnut.username, "NETNUT_PASSWORD": PASSWORD}
         with ended(relay):
-            try:
-                await asyncio.to_thread(relay.await_ready)
-                api = Caller(session, f"http://127.0.0.1:{port}", (tmp_path / ".relay/admin-key").read_text().strip())
-                for block in texts("session"):
-                    async with asyncio.timeout(COMMAND_SECONDS):
-                        await asyncio.to_thread(shell.run, replaced(block, words))
-                    await _until_all_is_delivered(api)
-                await asyncio.to_thread(shell.run, "")
-            finally:
-                shell.end()
-    assert shell.said.count("verified result.completed Three things people say about Is tea older") == 1
-    assert shell.said.count("verified result.completed Three things people say about And cocoa?") == 2  # once replayed
+            await asyncio.to_thread(relay.await_ready)
+            key = (tmp_path / ".relay/admin-key").read_text().strip()
+            api = Caller(session, f"http://127.0.0.1:{port}", key)
+            with shell(tmp_path, reading) as first:
+                start, *rest = [replaced(block, words) for block in texts("session", "README.md")]
+                await _session(api, first, start, *rest)
+                others = [await _guide(api, tmp_path, reading, words, start, page) for page in SESSIONS]
+                await asyncio.to_thread(first.run, "")
+    verified = re.findall(r"verified result.completed Three things people say about (.{6})", first.said)
+    assert sorted(verified) == ["And co"] * 2 + ["Is tea"] * 2 + ["coffee"] * 2  # each replayed once
     assert b"And cocoa?" in (tmp_path / "result.json").read_bytes()
     assert netnut.counts["unauthorized"] == 0
-    assert "Traceback" not in shell.said + relay.said()
+    assert "exit code 3" in others[SESSIONS.index("cli.md")]
+    assert "Traceback" not in first.said + relay.said() + "".join(others)
+
+
+async def _guide(
+    api: Caller, directory: Path, env: Mapping[str, str], words: Mapping[str, str], start: str, page: str
+) -> str:
+    """What somebody sees who goes from the README to this guide, in a terminal of its own."""
+    with shell(directory, env) as opened:
+        await _session(api, opened, start, *(replaced(block, words) for block in texts("session", page)))
+        return opened.said
+
+
+async def _session(api: Caller, opened: Shell, *blocks: str) -> None:
+    for block in blocks:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            await asyncio.to_thread(opened.run, block)
+        await _until_all_is_delivered(api)
 
 
 async def _until_all_is_delivered(api: Caller) -> None:
@@ -165,12 +204,9 @@ async def test_several_processes_share_a_postgresql_as_it_is_told(tmp_path: Path
     services = [line for line in lines if line.startswith(("relay serve", "relay worker"))]
     preparing = "\n".join(line for line in lines if line not in services)
     env, port = reader(tmp_path), free_port()
-    shell = Shell(tmp_path, env)
-    try:
-        await asyncio.to_thread(shell.run, preparing)
-        given = await asyncio.to_thread(shell.run, "env | grep ^RELAY_")
-    finally:
-        shell.end()
+    with shell(tmp_path, env) as opened:
+        await asyncio.to_thread(opened.run, preparing)
+        given = await asyncio.to_thread(opened.run, "env | grep ^RELAY_")
     set_now = dict(line.split("=", 1) for line in given.splitlines() if line)
     programs = [
         Program(line, shlex.split(line), tmp_path / f"{number}.log", env | set_now | {"RELAY_PORT": str(port)})
@@ -205,33 +241,16 @@ def test_the_way_without_make_makes_the_same() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_demo_prints_what_is_shown(tmp_path: Path) -> None:
-    (shown,) = texts("demo output")
-    demo = subprocess.Popen(["relay", "demo"], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=reader(tmp_path))
-    assert demo.stdout is not None
-    told = list(itertools.islice(demo.stdout, shown.count("\n")))
-    demo.terminate()
-    demo.communicate(timeout=20)
-    assert [_shape(line) for line in told] == [_shape(line) for line in shown.splitlines()]
-
-
-def _shape(line: str) -> str:
-    """A line without what differs from run to run: times, sizes, digests, who is delivered to first."""
-    line = re.sub(r"(billing|search) +", "SUBSCRIBER ", line)
-    line = re.sub(r"sha256 \w+", "sha256", line)
-    return re.sub(r" +", " ", re.sub(r"\b\d+(\.\d+)?( ms)?\b(?! +Basic)", "#", line)).strip()
-
-
 def test_the_settings_are_all_of_them() -> None:
     head = ["| variable | default | |", "|---|---|---|"]
     rows = [f"| `{name}` | {default} | {described.replace('|', '&#124;')} |" for name, default, described in describe()]
     table = "\n".join([*head, *rows])
-    written = README.partition("<!-- settings -->\n")[2].partition("\n<!-- end of settings -->")[0]
+    written = PAGES["settings.md"].partition("<!-- settings -->\n")[2].partition("\n<!-- end of settings -->")[0]
     assert written == table, f"write this between the two comments:\n{table}"
 
 
 def test_the_providers_are_all_of_them() -> None:
-    table = README.partition("<!-- providers -->\n")[2].partition("\n<!-- end of providers -->")[0]
+    table = PAGES["providers.md"].partition("<!-- providers -->\n")[2].partition("\n<!-- end of providers -->")[0]
     told = re.findall(r"^\| `([\w-]+)` \|.*\| (.+) \|$", table, re.M)
     kept = {"2 h": 7200, "24 h": 86400, "1 h": 3600, "30 min": 1800, "7 d": 604800, "unknown": None}
     profiles = load_profiles(None)
@@ -241,8 +260,9 @@ def test_the_providers_are_all_of_them() -> None:
 
 
 def test_every_file_and_target_that_is_named_exists() -> None:
-    makefile = (TOP / "Makefile").read_text()
-    paths = re.findall(r"`((?:tests|relay|deploy)/[\w/.-]+)`", README) + re.findall(r"\]\(([\w./-]+)\)", README)
-    assert [path for path in paths if not (TOP / path).exists()] == []
-    assert [name for name in re.findall(r"`make (\w+)`", README) if f"\n{name}:" not in makefile] == []
-    assert [name for name in re.findall(r"`(RELAY_\w+)`", README) if name not in {row.name for row in describe()}] == []
+    makefile, settings = (TOP / "Makefile").read_text(), {row.name for row in describe()}
+    for page, text in PAGES.items():
+        paths = re.findall(r"`((?:tests|relay|deploy)/[\w/.-]+)`", text)
+        assert [path for path in paths if not (TOP / path).exists()] == [], page
+        assert [name for name in re.findall(r"`make (\w+)", text) if f"\n{name}:" not in makefile] == [], page
+        assert [name for name in re.findall(r"`(RELAY_\w+)`", text) if name not in settings] == [], page

@@ -1,4 +1,4 @@
-"""The README's provider that nobody has: its file, its commands, and Acme itself, which does what the README says."""
+"""The guide's provider that nobody has: its file, its commands, and Acme itself, which does what the guide says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELD: Final = """field() { python3 -c 'import json, sys; print(json.load(sys.st
 
 
 class Acme:
-    """What the README says of Acme: asked for a transcript, it is done at once and calls back."""
+    """What the guide says of Acme: asked for a transcript, it is done at once and calls back."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
@@ -63,7 +63,7 @@ class Acme:
                     self.answers.append(answer.status)
 
 
-async def test_a_provider_that_nobody_has_works_with_the_file_in_the_readme(tmp_path: Path) -> None:
+async def test_a_provider_that_nobody_has_works_with_the_file_in_the_guide(tmp_path: Path) -> None:
     acme, port, env = Acme(), free_port(), reader(tmp_path)
     runner = web.AppRunner(acme.application())
     await runner.setup()

@@ -1,4 +1,4 @@
-"""The recipes of README.md and deploy/recipes.md, each in a process of its own with its framework's real package."""
+"""The recipes of the guides, each in a process of its own with its framework's real package."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 from relay.demo.freddy import Freddy
 from relay.model import Secret
 from tests.crash.rig import Program, ended
+from tests.journeys.test_readme import texts
 from tests.support.journey import ADMIN_KEY, World, eventually, travelling
 from tests.support.ports import free_port
 
@@ -26,7 +27,7 @@ TOP: Final = Path(__file__).parents[2]
 RECIPE: Final = re.compile(r"<!-- recipe: (?P<name>[\w.]+) -->\n```python\n(?P<text>.*?)^```$", re.M | re.S)
 RECIPES: Final = {
     found["name"]: found["text"]
-    for page in ("README.md", "deploy/recipes.md")
+    for page in ("deploy/guide/python.md", "deploy/recipes.md")
     for found in RECIPE.finditer((TOP / page).read_text("utf-8"))
 }
 PYTHON: Final = [sys.executable, "-u", "-W", "ignore"]
@@ -78,10 +79,8 @@ async def test_a_program_takes_its_messages(world: World, tmp_path: Path) -> Non
         assert f"got result.completed {page['data'][0]['result_id']}" in running.said()
 
 
-async def test_the_readmes_program_gets_its_result(world: World, tmp_path: Path) -> None:
-    (text,) = re.findall(
-        r"<!-- block: client.py -->\n```python\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S
-    )
+async def test_the_guides_program_gets_its_result(world: World, tmp_path: Path) -> None:
+    (text,) = texts("client.py")
     webhook = await world.webhook(base_url=world.netnut.url)
     env = os.environ | {"RELAY_URL": world.url, "RELAY_API_KEY": ADMIN_KEY}
     code = [*PYTHON, "-c", text.replace('"wh_…"', repr(webhook["id"]))]

@@ -63,7 +63,7 @@ async def test_jobs_make_the_whole_trip_and_each_is_told(trigger: Trigger) -> No
     assert "5 of 5 jobs completed" in told.err and "\x1b" not in told.err
 
 
-async def test_the_readmes_commands_do_what_it_says(trigger: Trigger) -> None:
+async def test_the_guides_commands_do_what_it_says(trigger: Trigger) -> None:
     (block,) = texts("rehearse")
     listed, happy, forged = (shlex.split(line) for line in block.splitlines())
     assert [command[:2] for command in (listed, happy, forged)] == [["relay", "trigger"]] * 3

@@ -6,8 +6,11 @@ import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 LOOK_AGAIN_SECONDS = 0.01
 
@@ -29,10 +32,10 @@ class Stopwatch:
         return self.seconds - (waited_for_processor(os.getpid()) - self._waited)
 
 
-def waited_for_processor(pid: int) -> float:
+def waited_for_processor(pid: int, thread: str = "*") -> float:
     """Seconds in which the process's present threads were ready to run and others ran; 0 where nobody counts them."""
     nanoseconds = 0
-    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+    for path in Path(f"/proc/{pid}/task").glob(f"{thread}/schedstat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
             nanoseconds += int(path.read_text().split()[1])
     return nanoseconds / 1e9
@@ -48,3 +51,26 @@ def own_seconds_to_end(process: subprocess.Popen[Any], patience: float) -> float
         waited = max(waited, waited_for_processor(process.pid))
         time.sleep(LOOK_AGAIN_SECONDS)
     return time.monotonic() - began - (waited - before)
+
+
+def own_seconds_until(process: subprocess.Popen[Any], happened: Callable[[], bool], patience: float) -> float:
+    """How long until something happened, without the waits for the processor of the process and whatever it starts.
+
+    Only main threads are looked at, and of processes that work one after the other: what waits at one time would be
+    taken off twice. Raises TimeoutError after `patience` seconds on the wall, or when the process ends without it.
+    """
+    began, waited = time.monotonic(), dict[int, float]()
+    while not happened():
+        if time.monotonic() - began > patience or (process.poll() is not None and not happened()):
+            raise TimeoutError(f"it did not happen in {time.monotonic() - began:.1f} s")
+        for pid in (process.pid, *_descendants(process.pid)):
+            waited[pid] = max(waited.get(pid, 0.0), waited_for_processor(pid, thread=str(pid)))
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return time.monotonic() - began - sum(waited.values())
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
