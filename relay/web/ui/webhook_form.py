@@ -24,7 +24,13 @@ PLACES: Final = Group(
     title="Where results may be fetched from",
     note="Credentials go to these origins and nowhere else, whatever a notification says.",
     fields=(
-        Field(name="origins", label="origins", kind="lines", rows=3, hint="One on each line, with scheme and host."),
+        Field(
+            name="origins",
+            label="origins",
+            kind="lines",
+            rows=3,
+            hint="One on each line, with scheme and host. Empty: those of the profile.",
+        ),
         Field(name="base_url", label="base URL", hint="Where jobs are submitted, polled and cancelled, if elsewhere."),
     ),
 )
@@ -44,6 +50,13 @@ MORE: Final = Group(
         Field(name="metadata", label="metadata, as JSON", kind="json", rows=3, placeholder='{"team": "search"}'),
     ),
 )  # fmt: skip
+PROOFS: Final[Mapping[str, str]] = {
+    "hmac": "an HMAC signature",
+    "standard_webhooks": "their Standard Webhooks signature",
+    "header_equals": "a shared secret in a header",
+    "basic": "Basic auth",
+    "ed25519_jwks": "a signature with published keys",
+}
 CLEAR: Final = "clear.verification"
 EMPTY: Final[Mapping[str, Any]] = {"metadata": {}, "parameters": {}}
 
@@ -65,7 +78,7 @@ def _verification(profile: Profile, *, is_set: bool) -> Group:
         note = f"Notifications are verified with keys that {profile.title} publishes: no secret is needed."
     elif scheme is not None and kind != "none":
         must = "has to be" if scheme.required else "may be"
-        note = f"How notifications prove where they come from: {kind.replace('_', ' ')}. A secret {must} given."
+        note = f"Notifications prove by {PROOFS.get(kind, kind)} where they come from: what that needs {must} given."
     fields = [
         Field(
             name=f"verification.{name}", label=name.replace("_", " "), secret=True, maximum=4096,
@@ -106,7 +119,7 @@ async def new(visit: Visit) -> Response:
     name = visit.request.query_params.get("provider", "")
     if not name:
         found = [provider_api.view_of(visit.services.profiles[key]) for key in sorted(visit.services.profiles)]
-        return visit.page("webhook_provider.html", "New webhook", providers=found)
+        return visit.page("webhook_provider.html", "New webhook", providers=found, proofs=PROOFS)
     profile = visit.services.profiles.get(name)
     if profile is None:
         raise Problem(404, "not_found", "There is no such provider. Profiles are loaded when a relay starts.")
