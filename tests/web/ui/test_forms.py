@@ -274,6 +274,19 @@ async def filled(dashboard: Dashboard, clock: FakeClock) -> Filled:
     return Filled(dashboard, clock)
 
 
+# --- keys ---
+
+
+async def test_a_key_ends_when_it_was_said_to_and_what_is_wrong_is_said(dashboard: Dashboard) -> None:
+    form = await _opened(dashboard, "/ui/settings", "/ui/keys")
+    answer = await _sent(dashboard, form, name="\x01", scope="write")
+    assert answer.status_code == 422 and "pattern" in _beside(answer.text, "name")
+    answer = await _sent(dashboard, form_to(answer.text, "/ui/keys"), name="ends", days="30")
+    assert answer.status_code == 200 and re.search("rk_[0-9a-f]{32}_", answer.text)
+    (key,) = (await dashboard.management.client.get("/v1/keys")).json()["data"]
+    assert (key["scope"], key["expires_at"]) == ("write", "2026-12-21T19:00:00.000Z")
+
+
 # --- texts and values ---
 
 
