@@ -20,7 +20,7 @@ def _make_webhook(page: Page, world: World, name: str) -> str:
     page.goto(f"{world.url}/ui/webhooks")
     page.get_by_role("link", name="New webhook…").click()
     page.get_by_role("link", name="NetNut LLM Scraper").click()
-    page.get_by_label("name (needed)").fill(name)
+    page.get_by_label("name (needed)", exact=True).fill(name)
     page.get_by_label("username").fill(world.netnut.username)
     page.get_by_label("password").fill(PASSWORD)
     page.get_by_label("origins").fill(world.netnut.url)
@@ -32,7 +32,7 @@ def _make_webhook(page: Page, world: World, name: str) -> str:
 def _make_subscription(page: Page, world: World, name: str) -> None:
     page.goto(f"{world.url}/ui/subscriptions")
     page.get_by_role("link", name="New subscription…").click()
-    page.get_by_label("name (needed)").fill(name)
+    page.get_by_label("name (needed)", exact=True).fill(name)
     page.get_by_label("URL", exact=True).fill(f"{world.sink.url}/{name}")
     page.get_by_label("result.completed").check()
     page.get_by_role("button", name="Make the subscription").click()
@@ -87,7 +87,7 @@ def _delete(page: Page, world: World, name: str) -> None:
 def test_what_is_wrong_is_told_to_eyes_keyboard_and_screen_reader(person: Person, running: Running) -> None:
     page = person.sign_in()
     page.goto(f"{person.url}/ui/subscriptions/new")
-    page.get_by_label("name (needed)").fill("kept")
+    page.get_by_label("name (needed)", exact=True).fill("kept")
     page.get_by_label("URL", exact=True).fill("http://10.0.0.1:8080/hooks")
     page.get_by_label("headers sent along").fill("x-key: planted-header-value")
     page.get_by_role("button", name="Make the subscription").click()
@@ -97,10 +97,10 @@ def test_what_is_wrong_is_told_to_eyes_keyboard_and_screen_reader(person: Person
     expect(url).to_have_accessible_description(re.compile("RELAY_EGRESS_ALLOW=10.0.0.1/32:8080"))
     page.get_by_role("alert").get_by_role("link", name="URL").click()
     expect(url).to_be_focused()
-    expect(page.get_by_label("name (needed)")).to_have_value("kept")
+    expect(page.get_by_label("name (needed)", exact=True)).to_have_value("kept")
     assert "planted-header-value" not in page.content()
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         assert Axe().run(page).response["violations"] == []
     assert person.violations == []
     person.wrong = [line for line in person.wrong if "422" not in line]  # that answer is no surprise

@@ -83,7 +83,7 @@ class Filled:
             "/ui/webhooks/new", "/ui/webhooks/new?provider=runpod", f"/ui/webhooks/{webhook_id}/edit",
             f"/ui/webhooks/{webhook_id}/delete", "/ui/subscriptions/new",
             f"/ui/subscriptions/{self.subscription}/edit", f"/ui/subscriptions/{self.subscription}/delete",
-            "/ui/subscriptions",
+            "/ui/subscriptions", "/ui/deliveries", "/ui/deliveries?status=exhausted",
             f"/ui/subscriptions/{self.subscription}", f"/ui/subscriptions/{self.subscription}/rotate-secret",
             f"/ui/subscriptions/{self.subscription}/filter",
             "/ui/problems", "/ui/replays", "/ui/replays/new", f"/ui/replays/new?result_ids={self.result.id}&mode=all",

@@ -61,9 +61,9 @@ CLEAR: Final = "clear.verification"
 EMPTY: Final[Mapping[str, Any]] = {"metadata": {}, "parameters": {}}
 
 
-def _credentials(profile: Profile) -> Group:
+def _credentials(profile: Profile, *, needed: bool) -> Group:
     fields = tuple(
-        Field(name=f"credentials.{name}", label=name.replace("_", " "), secret=True, maximum=4096)
+        Field(name=f"credentials.{name}", label=name.replace("_", " "), secret=True, maximum=4096, required=needed)
         for name in profile.auth.credential_fields
     )
     return Group(title="Credentials", fields=fields, note="Kept encrypted, and never shown again.")
@@ -95,7 +95,7 @@ def groups(profile: Profile, webhook: WebhookView | None = None) -> list[Group]:
     """What the form asks for: the provider's profile decides."""
     made = [Group(title="", fields=(NAME,))]
     if profile.auth.credential_fields:
-        made.append(_credentials(profile))
+        made.append(_credentials(profile, needed=webhook is None))
     if profile.parameters:
         fields = tuple(
             Field(name=f"parameters.{one.name}", label=one.name, hint=one.summary, required=one.required)

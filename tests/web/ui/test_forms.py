@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import secrets
 from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from relay.model import Secret
 from relay.web.ui import forms
@@ -193,6 +196,27 @@ async def test_a_subscription_is_made_and_its_secret_is_in_that_answer_only(dash
     for path in ("", "/edit", "/filter", "/rotate-secret", "/delete"):
         page = await dashboard.get(f"/ui/subscriptions/{made['id']}{path}")
         assert "whsec_" not in page and PLANTED not in page, path
+
+
+async def test_nothing_secret_is_in_the_log_or_in_an_address(dashboard: Dashboard) -> None:
+    with capture_logs() as lines:
+        form = await _webhook_form(dashboard)
+        typed = {"name": "w", "credentials.username": PLANTED, "verification.secret": PLANTED, "origins": "nonsense"}
+        answers = [await _sent(dashboard, form, **typed, **{"credentials.password": PLANTED})]
+        answers += [await _sent(dashboard, form, **typed | {"origins": ""}, **{"credentials.password": PLANTED})]
+        form = await _opened(dashboard, "/ui/subscriptions/new", "/ui/subscriptions")
+        own = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        answers += [
+            await _sent(dashboard, form, name="s", url="https://a.example", headers=f"a: {PLANTED}", secret=own)
+        ]
+        answers += [await _sent(dashboard, await _opened(dashboard, "/ui/settings", "/ui/keys"), name="k")]
+    assert [answer.status_code for answer in answers] == [422, 303, 200, 200]
+    key = re.search(r"rk_[0-9a-f]{32}_[0-9A-Za-z]+", answers[-1].text)
+    assert key and lines
+    for secret in (PLANTED, own, key[0]):
+        assert secret not in str(lines) and secret not in str([answer.headers for answer in answers])
+        assert secret not in "".join(str(answer.request.url) for answer in answers)
+    assert PLANTED not in "".join(answer.text for answer in answers)
 
 
 async def test_a_blocked_address_is_told_with_the_setting_that_would_allow_it(dashboard: Dashboard) -> None:
