@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -196,7 +197,8 @@ async def test_by_the_time_at_which_each_subscriptions_own_delivery_was_made(sta
         ("delivery_created_after", after(minute, 0.001), []),
     ):
         stage.clock.advance(1)
-        replay = await planned(stage, request(delivery_status=["exhausted"], **{name: bound}))
+        wanted: dict[str, Any] = {"delivery_status": ["exhausted"], name: bound}
+        replay = await planned(stage, request(**wanted))
         assert {to for _, to in await pairs(stage, replay)} == {one.id for one in expected}, (name, bound)
         await stage.replayer.cancel(replay.id)
 
