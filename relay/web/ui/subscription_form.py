@@ -81,7 +81,10 @@ def groups(visit: Visit, subscription: SubscriptionView | None = None) -> list[G
 
 
 def _which(visit: Visit, subscription: SubscriptionView | None) -> tuple[Field, ...]:
-    webhooks = tuple((item.id, item.name) for item in visit.webhooks())
+    known = {item.id: item.name for item in visit.webhooks()}
+    # One that is deleted stays ticked: left out it would be taken away, and the last one taken away means all of them.
+    gone = [id for id in (subscription.webhook_ids or () if subscription else ()) if id not in known]
+    webhooks = (*known.items(), *((id, f"{visit.names().get(id, id)} (deleted)") for id in gone))
     types = tuple((name, name) for name in EVENT_TYPES)
     made = [
         Field(name="webhook_ids", label="of these webhooks", kind="several", options=webhooks,

@@ -285,6 +285,18 @@ async def test_a_subscription_is_changed_and_a_tried_filter_comes_into_its_form(
     assert (known.filter, known.rate_per_second, dict(known.headers)) == (None, None, {})
 
 
+async def test_a_deleted_webhook_does_not_turn_into_all_of_them(dashboard: Dashboard) -> None:
+    webhook = await dashboard.management.webhook()
+    subscription = await dashboard.management.subscription(webhook_ids=[webhook["id"]])
+    assert (await dashboard.management.client.delete(f"/v1/webhooks/{webhook['id']}")).status_code == 204
+    place = f"/ui/subscriptions/{subscription['id']}/edit"
+    assert "netnut-prod (deleted)" in await dashboard.get(place)
+    answer = await _sent(dashboard, await _opened(dashboard, place, place), name="renamed")
+    assert answer.status_code == 303, answer.text
+    known = dashboard.management.services.configuration.current.subscriptions[subscription["id"]]
+    assert (known.name, list(known.webhook_ids or ())) == ("renamed", [webhook["id"]])
+
+
 async def test_a_pull_subscription_and_one_with_a_key_pair(dashboard: Dashboard) -> None:
     form = await _opened(dashboard, "/ui/subscriptions/new", "/ui/subscriptions")
     answer = await _sent(dashboard, form, name="taker", kind="pull")
