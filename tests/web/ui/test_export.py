@@ -73,19 +73,28 @@ async def test_the_list_links_to_the_file_of_its_own_filter(dashboard: Dashboard
         assert (await dashboard.client.get(f"/ui/export/{name}")).status_code == status, name
 
 
-@pytest.mark.parametrize("text", [*BEGINNINGS, *HOSTILE])
-async def test_no_cell_is_a_formula_and_every_other_is_as_it_is(
-    dashboard: Dashboard, clock: FakeClock, text: str
-) -> None:
-    more = {"provider_job_id": text, "last_error": text, "metadata": {"a": text}}
-    await _jobs(dashboard, clock, 1, status=JobStatus.FAILED, **more)
-    (row,) = _table((await dashboard.client.get("/ui/export/jobs.csv")).text)
-    for name in ("provider_job_id", "last_error"):
-        assert row[name] == inert(text) and row[name].removeprefix("'") in (text, text[1:]), name
-        assert not row[name].lstrip(" ").startswith(tuple("=+-@\t\r\n")), name
-    assert json.loads(row["metadata"]) == {"a": text}
-    (line,) = (await dashboard.client.get("/ui/export/jobs.ndjson")).text.removesuffix("\n").split("\n")
-    assert json.loads(line)["last_error"] == text
+async def test_no_cell_is_a_formula_and_every_other_is_as_it_is(dashboard: Dashboard, clock: FakeClock) -> None:
+    texts = [*BEGINNINGS, *HOSTILE]
+    webhook = (await dashboard.management.webhook())["id"]
+    made = [
+        job(webhook, after(clock.now(), -place), due_at=None, provider_job_id=text, last_error=text,
+            status=JobStatus.FAILED, metadata={"a": text})
+        for place, text in enumerate(texts)
+    ]  # fmt: skip
+
+    def store(conn: Any) -> None:
+        for one in made:
+            put_job(conn, one)
+
+    await dashboard.management.database.write(store)
+    table = _table((await dashboard.client.get("/ui/export/jobs.csv")).text)
+    lines = (await dashboard.client.get("/ui/export/jobs.ndjson")).text.removesuffix("\n").split("\n")
+    for text, row, line in zip(texts, table, lines, strict=True):
+        for name in ("provider_job_id", "last_error"):
+            assert row[name] == inert(text) and row[name].removeprefix("'") in (text, text[1:]), name
+            assert not row[name].lstrip(" ").startswith(tuple("=+-@\t\r\n")), name
+        assert json.loads(row["metadata"]) == {"a": text}
+        assert json.loads(line)["last_error"] == text
     assert inert("plain - text") == "plain - text" and inert("") == ""
 
 
