@@ -20,6 +20,7 @@ RelayError
 │   ├── Interrupted         the connection broke or the answer was not valid HTTP
 │   ├── BodyTooLarge        more bytes than the cap, raw or decoded
 │   └── DecodeFailed        the content encoding is broken or refused
+├── Torn                    an answer that was begun cannot be finished; its reader must not take it for a whole one
 ├── SignatureError          a signature, token or sealed value does not verify
 └── KeyMissing              a stored row names an encryption key that is not configured
 
@@ -73,6 +74,10 @@ class NotFound(StoreError):
 
 class AlreadyRunning(StoreError):
     """Another process owns the SQLite file."""
+
+
+class Torn(RelayError):
+    """An answer that was begun cannot be finished."""
 
 
 class OutboundError(RelayError):

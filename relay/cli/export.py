@@ -14,13 +14,12 @@ from relay.cli.nouns import RESULT, WEBHOOK
 from relay.cli.output import note, put
 from relay.cli.session import find_id, open_api
 from relay.cli.text import safe, safe_json
+from relay.csvtext import inert
 
 COLUMNS: Final = (
     "id", "type", "status", "provider", "webhook_id", "job_id", "provider_job_id", "error", "partial", "content_type",
     "size_bytes", "sha256", "fetched_at", "metadata",
 )  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @click.command()
@@ -61,5 +60,4 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     text = _json(value) if isinstance(value, dict) else str(value).lower() if isinstance(value, bool) else str(value)
-    text = safe(text)
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+    return inert(safe(text))

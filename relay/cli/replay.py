@@ -44,6 +44,11 @@ def group() -> None:
     type=click.IntRange(100, 599),
     help="Only where the latest attempt of a delivery got this.",
 )
+@click.option("--job-status", multiple=True, help="Only results that jobs ended with which stand so: failed.")
+@click.option("--job-created-after", metavar="TIME", help="Only of jobs made at this time or later.")
+@click.option("--job-created-before", metavar="TIME", help="Only of jobs made before this time.")
+@click.option("--delivery-created-after", metavar="TIME", help="Only where a delivery was made since.")
+@click.option("--delivery-created-before", metavar="TIME", help="Only where a delivery was made before.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be sent.")
 @click.option("--wait", is_flag=True, help="Show how far it is until it is over.")
 @click.option("--timeout", default="24h", show_default=True, help="With --wait: how long, for example 90s or 2h.")

@@ -28,7 +28,10 @@ from relay.store.replaying import Candidates
 from relay.store.rows import Connection
 
 SAMPLES: Final = 5
-TIMES: Final = ("created_after", "created_before")
+TIMES: Final = (
+    "created_after", "created_before", "job_created_after", "job_created_before", "delivery_created_after",
+    "delivery_created_before",
+)  # fmt: skip
 AHEAD: Final = 48  # due deliveries of one subscription above which nothing more is planned for it; a lane reads 64
 AHEAD_SECONDS: Final = 2.0  # the same where a rate is set
 BUSY_SECONDS: Final = 0.05  # between two pages; longer where the event loop is late

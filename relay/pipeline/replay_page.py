@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from relay.clock import Instant, after
-from relay.ids import replayed_id
+from relay.ids import instant_of, replayed_id
 from relay.model import DELIVERY, Delivery, DeliveryStatus, Replay, Result, Subscription, SubscriptionStatus
 from relay.pipeline.sieve import Sieve
 from relay.store.configuration import Configuration
-from relay.store.replaying import Candidates
+from relay.store.replaying import ABOUT_DELIVERIES, Candidates, Standing
 
 HAVE: Final = frozenset((DeliveryStatus.DELIVERED, DeliveryStatus.PENDING))  # what `undelivered` leaves out
 
@@ -27,19 +27,25 @@ def pairs_of(
     page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any], sieve: Sieve
 ) -> Iterator[tuple[Result, Subscription]]:
     """Who gets what. A filter by how deliveries stand is about each subscription's own ones."""
-    statuses, answers = filter.get("delivery_status"), filter.get("http_status")
+    choosy = any(filter.get(name) is not None for name in ABOUT_DELIVERIES)
     for result in page.results:
         for target in targets:
             standings = page.standings.get((result.id, target.id), [])
-            if statuses is not None or answers is not None:
-                fits = (
-                    (statuses is None or status in statuses) and (answers is None or answer in answers)
-                    for status, answer in standings
-                )
-                if not any(fits):
-                    continue
-            if sieve.passes(target, result) and (mode == "all" or all(status not in HAVE for status, _ in standings)):
+            if choosy and not any(_fits(standing, filter) for standing in standings):
+                continue
+            if sieve.passes(target, result) and (mode == "all" or all(one.status not in HAVE for one in standings)):
                 yield result, target
+
+
+def _fits(standing: Standing, filter: Mapping[str, Any]) -> bool:
+    statuses, answers = filter.get("delivery_status"), filter.get("http_status")
+    after, before = filter.get("delivery_created_after"), filter.get("delivery_created_before")
+    return (
+        (statuses is None or standing.status in statuses)
+        and (answers is None or standing.http_status in answers)
+        and (after is None or instant_of(standing.id) >= after)
+        and (before is None or instant_of(standing.id) < before)
+    )
 
 
 def deliveries_of(

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
 from relay.ids import lowest_id
-from relay.model import RESULT, Delivery, DeliveryStatus, Replay, ReplayStatus, Result
+from relay.model import DELIVERY, JOB, RESULT, Delivery, DeliveryStatus, Replay, ReplayStatus, Result
 from relay.store import deliveries as delivery_rows
 from relay.store import replays as replay_rows
 from relay.store import results as result_rows
 from relay.store.bulk import insert_many
 from relay.store.configuration import held_version
-from relay.store.schema import deliveries, replays, results
+from relay.store.schema import deliveries, jobs, replays, results
 
 PAGE: Final = 200
 LOOK_AT: Final = 1000  # results that one look goes through, however few of them are wanted
 
-Standing = tuple[DeliveryStatus, int | None]  # of a delivery, with the HTTP status of its latest attempt
+ABOUT_DELIVERIES: Final = ("delivery_status", "http_status", "delivery_created_after", "delivery_created_before")
+
+
+class Standing(NamedTuple):
+    """How a delivery stands."""
+
+    status: DeliveryStatus
+    http_status: int | None  # of its latest attempt
+    id: str
 
 
 @frozen()
@@ -42,19 +50,32 @@ def conditions(filter: Mapping[str, Any], subscription_ids: Sequence[str], own: 
         wanted.append(column.id.in_(list(result_ids)))
     if (types := filter.get("types")) is not None:
         wanted.append(column.status.in_([name.removeprefix("result.") for name in types]))
-    statuses, answers = filter.get("delivery_status"), filter.get("http_status")
-    if statuses is not None or answers is not None:
-        has = select(deliveries.c.id).where(
-            deliveries.c.result_id == column.id,
-            deliveries.c.subscription_id.in_(list(subscription_ids)),
-            *_not_of(own),
-        )
-        if statuses is not None:
-            has = has.where(deliveries.c.status.in_(list(statuses)))
-        if answers is not None:
-            has = has.where(deliveries.c.http_status.in_(list(answers)))
-        wanted.append(has.exists())
+    if (statuses := filter.get("job_status")) is not None:
+        ended = (jobs.c.id == column.job_id, jobs.c.result_id == column.id, jobs.c.status.in_(list(statuses)))
+        wanted.append(select(jobs.c.id).where(*ended).exists())
+    wanted += _made(column.job_id, JOB, filter.get("job_created_after"), filter.get("job_created_before"))
+    if any(filter.get(name) is not None for name in ABOUT_DELIVERIES):
+        mine = (deliveries.c.result_id == column.id, deliveries.c.subscription_id.in_(list(subscription_ids)))
+        wanted.append(select(deliveries.c.id).where(*mine, *_not_of(own), *_standing(filter)).exists())
     return wanted
+
+
+def _standing(filter: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    column = deliveries.c
+    wanted = _made(column.id, DELIVERY, filter.get("delivery_created_after"), filter.get("delivery_created_before"))
+    if (statuses := filter.get("delivery_status")) is not None:
+        wanted.append(column.status.in_(list(statuses)))
+    if (answers := filter.get("http_status")) is not None:
+        wanted.append(column.http_status.in_(list(answers)))
+    return wanted
+
+
+def _made(
+    id: ColumnElement[str], prefix: str, after: Instant | None, before: Instant | None
+) -> list[ColumnElement[bool]]:
+    """That the row with this id was made in this time."""
+    earliest = [] if after is None else [id >= lowest_id(prefix, after)]
+    return earliest if before is None else [*earliest, id < lowest_id(prefix, before)]
 
 
 def _place(filter: Mapping[str, Any], after_id: str | None, upper_id: str) -> list[ColumnElement[bool]]:
@@ -106,13 +127,14 @@ def _standings(
     standings: dict[tuple[str, str], list[Standing]] = {}
     if found:
         column = deliveries.c
-        had = select(column.result_id, column.subscription_id, column.status, column.http_status).where(
+        wanted = (column.result_id, column.subscription_id, column.status, column.http_status, column.id)
+        had = select(*wanted).where(
             column.result_id.in_([result.id for result in found]),
             column.subscription_id.in_(list(subscription_ids)),
             *_not_of(own),
         )
         for row in connection.execute(had):
-            standing = (DeliveryStatus(row.status), row.http_status)
+            standing = Standing(DeliveryStatus(row.status), row.http_status, row.id)
             standings.setdefault((row.result_id, row.subscription_id), []).append(standing)
     return standings
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from relay.clock import Clock
-from relay.errors import Conflict, StoreError
+from relay.errors import Conflict, StoreError, Torn
 from relay.ids import new_id
 
 REQUEST_ID: Final = "x-request-id"
@@ -92,6 +92,8 @@ def from_exception(error: Exception) -> Problem | None:
     if isinstance(error, Conflict):
         wrong = Wrong("is already taken", f"{error.field}_taken", pointer=f"#/{error.field}")
         return Problem(409, f"{error.field}_taken", f"This {error.field} is already taken.", [wrong])
+    if isinstance(error, Torn):
+        return Problem(503, "torn", str(error))
     if isinstance(error, StoreError):
         detail = "The database cannot be used at this moment. Try again."
         return Problem(503, "store_unavailable", detail, headers={"retry-after": "1"})

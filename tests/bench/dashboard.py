@@ -101,7 +101,10 @@ def pages(count: int) -> list[str]:
         f"/ui/jobs?status=expired&webhook_id=wh_{7:032x}",
         f"/ui/jobs?provider_job_id=req_{count // 2}", f"/ui/jobs/{deep}", "/ui/webhooks", f"/ui/webhooks/wh_{3:032x}",
         "/ui/subscriptions", f"/ui/subscriptions/sub_{3:032x}", f"/ui/subscriptions/sub_{7:032x}?status=exhausted",
-        f"/ui/subscriptions/sub_{7:032x}?status=pending", "/ui/problems", "/ui/replays", "/ui/metrics?range=1h",
+        f"/ui/subscriptions/sub_{7:032x}?status=pending", "/ui/deliveries",
+        "/ui/deliveries?status=exhausted", "/ui/deliveries?status=pending&status=cancelled",
+        f"/ui/deliveries?subscription_id=sub_{3:032x}&created_before=2020-01-01T00:00:00Z",
+        "/ui/problems", "/ui/replays", "/ui/metrics?range=1h",
         "/ui/metrics?range=24h", "/ui/metrics?range=7d", "/ui/settings",
     ]  # fmt: skip
 

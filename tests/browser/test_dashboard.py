@@ -57,7 +57,10 @@ class Stage:
         """Every page."""
         return [
             "/ui/", "/ui/jobs", f"/ui/jobs/{job['id']}", "/ui/webhooks", f"/ui/webhooks/{self.webhook['id']}",
-            f"/ui/webhooks/{self.webhook['id']}/rotate", "/ui/subscriptions", f"/ui/subscriptions/{self.away['id']}",
+            f"/ui/webhooks/{self.webhook['id']}/rotate", "/ui/webhooks/new", "/ui/webhooks/new?provider=inference-net",
+            f"/ui/webhooks/{self.webhook['id']}/edit", f"/ui/webhooks/{self.webhook['id']}/delete",
+            "/ui/deliveries", "/ui/subscriptions/new", f"/ui/subscriptions/{self.away['id']}/edit",
+            f"/ui/subscriptions/{self.away['id']}/delete", "/ui/subscriptions", f"/ui/subscriptions/{self.away['id']}",
             f"/ui/subscriptions/{self.billing['id']}/rotate-secret", f"/ui/subscriptions/{self.billing['id']}/filter",
             "/ui/problems", "/ui/replays",
             "/ui/replays/new?created_after=2020-01-01T00:00:00Z&mode=all", "/ui/metrics", "/ui/settings",

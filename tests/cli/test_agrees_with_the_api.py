@@ -75,6 +75,8 @@ COMMANDS = [
     "replay create {res} --webhook {wh} --type result.failed --status exhausted --created-after {t}"
     " --created-before {t} --sub {sub} --mode all --new-message-id --rate-per-second 5 --dry-run",
     "replay create --since 6h",
+    "replay create --job-status failed --job-created-after {t} --job-created-before {t} --delivery-created-after {t}"
+    " --delivery-created-before {t}",
     "replay list",
     "replay show {rpl}",
     "replay create {res} --http-status 503",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
-from relay.ids import is_replayed
+from relay.clock import after
+from relay.ids import is_replayed, new_id
 from relay.model import DeliveryStatus, ReplayStatus, SubscriptionStatus
 from relay.outbound.deliveries import Reply
 from relay.pipeline.replay import AHEAD
@@ -176,6 +178,29 @@ async def test_by_the_answer_that_the_latest_attempt_got(stage: Stage) -> None:
         replay = await planned(stage, request(mode="all", **filter))
         assert [result_id for result_id, _ in await pairs(stage, replay)] == [item.id for item in expected], filter
         await stage.work_until_idle()
+
+
+async def test_by_the_time_at_which_each_subscriptions_own_delivery_was_made(stage: Stage) -> None:
+    """One result, two subscriptions: whose delivery was made outside of the time gets nothing."""
+    early, late = await stage.add_subscription(), await stage.add_subscription()
+    [result] = await store(stage, 1)
+    began = stage.clock.now()
+    for subscription, seconds in ((early, 0.0), (late, 60.0)):
+        id = new_id("dlv", after(began, seconds))
+        failed = {"status": DeliveryStatus.EXHAUSTED, "due_at": None, "subscription_id": subscription.id}
+        await put_deliveries(stage.database, a_delivery(id=id, result_id=result.id, **failed))
+    minute = after(began, 60)
+    for name, bound, expected in (
+        ("delivery_created_after", minute, [late]),
+        ("delivery_created_before", minute, [early]),
+        ("delivery_created_after", began, [early, late]),
+        ("delivery_created_after", after(minute, 0.001), []),
+    ):
+        stage.clock.advance(1)
+        wanted: dict[str, Any] = {"delivery_status": ["exhausted"], name: bound}
+        replay = await planned(stage, request(**wanted))
+        assert {to for _, to in await pairs(stage, replay)} == {one.id for one in expected}, (name, bound)
+        await stage.replayer.cancel(replay.id)
 
 
 async def test_the_few_among_the_many_are_found_in_looks_that_are_short(

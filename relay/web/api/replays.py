@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from relay.model import REPLAY, DeliveryStatus, Replay, ReplayStatus, Scope
+from relay.model import REPLAY, DeliveryStatus, JobStatus, Replay, ReplayStatus, Scope
 from relay.pipeline.replay import ReplayRequest
 from relay.store import replays
 from relay.store.rows import Connection
@@ -49,6 +49,17 @@ class ReplayFilter(Request):
         ]
         | None
     ) = None
+    job_status: Annotated[
+        list[JobStatus] | None, Field(min_length=1, description="Results that jobs ended with which stand so.")
+    ] = None
+    job_created_after: Annotated[GivenTime | None, Field(description="Of jobs made at this time or later.")] = None
+    job_created_before: Annotated[GivenTime | None, Field(description="Of jobs made before this time.")] = None
+    delivery_created_after: Annotated[
+        GivenTime | None, Field(description="Where a delivery was made at this time or later.")
+    ] = None
+    delivery_created_before: Annotated[
+        GivenTime | None, Field(description="Where a delivery was made before this time.")
+    ] = None
 
 
 class NewReplay(Request):

@@ -19,6 +19,7 @@ from relay.web.api.payloads import serve
 from relay.web.auth import demand
 from relay.web.fields import Paged
 from relay.web.problems import Problem, not_found
+from relay.web.ui import bulk
 from relay.web.ui.guard import guarded
 from relay.web.ui.visit import Visit
 
@@ -39,6 +40,8 @@ async def page(visit: Visit) -> Response:
             raise
         problem = error
     ids = [job.result_id for job in found if job.result_id]
+    filter = [(name, value) for name, value in query if name not in ("limit", "cursor")]
+    is_whole = more is None and not chosen["cursor"]
     sent = await visit.services.database.read(partial(glance.of_results, result_ids=ids))
     by_result: defaultdict[str, list[Delivery]] = defaultdict(list)
     for delivery in sent:
@@ -47,6 +50,7 @@ async def page(visit: Visit) -> Response:
         "jobs.html", "Jobs", status=200 if problem is None else 400, jobs=found, next_cursor=more, chosen=chosen,
         states=STATES, webhooks=visit.webhooks(), deliveries=by_result, problem=problem,
         api_query=[(name, value) for name, value in query if name != "cursor"],
+        filter=filter, all_link=bulk.all_jobs(filter, ids if is_whole else None),
     )  # fmt: skip
 
 

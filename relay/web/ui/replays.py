@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -12,10 +12,13 @@ from relay.web.api import replays as api
 from relay.web.api.replays import DryRunView, ReplayView
 from relay.web.fields import Paged
 from relay.web.problems import Problem
+from relay.web.ui.forms import number
 from relay.web.ui.visit import Visit
 
-ONE: Final = ("webhook_id", "created_after", "created_before")
-SEVERAL: Final = ("result_ids", "types", "delivery_status")
+TIMES: Final = ("job_created_after", "job_created_before", "delivery_created_after", "delivery_created_before")
+ONE: Final = ("webhook_id", "created_after", "created_before", *TIMES)
+SEVERAL: Final = ("result_ids", "types", "delivery_status", "job_status")
+TO: Final = "subscription_ids"
 HOW: Final = ("mode", "rate_per_second", "new_message_id")
 
 
@@ -52,9 +55,17 @@ async def cancel(visit: Visit) -> Response:
 async def confirm(visit: Visit) -> Response:
     """What would be delivered, counted before anything is: the form for it, and the button."""
     query = visit.request.query_params
-    given = {name: query.getlist(name) for name in (*ONE, *SEVERAL, *HOW, "subscription_ids")}
+    if visit.form:  # too many ids for an address
+        return await confirmation(visit, visit.form)
+    fields = {name: query.getlist(name) for name in query}
     if query.get("error") is not None and query.get("subscription_ids"):
-        given["result_ids"] = await _of_group(visit, query["subscription_ids"], query["error"])
+        fields["result_ids"] = await _of_group(visit, query["subscription_ids"], query["error"])
+    return await confirmation(visit, fields)
+
+
+async def confirmation(visit: Visit, fields: Mapping[str, Sequence[str]]) -> Response:
+    """The page that says how many these fields mean."""
+    given = {name: [value for value in fields.get(name, ()) if value] for name in (*ONE, *SEVERAL, *HOW, TO)}
     tried, problem = None, None
     if any(given[name] for name in (*ONE, *SEVERAL)):
         try:
@@ -99,12 +110,5 @@ def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
         body["new_message_id"] = True
     rate = given("rate_per_second")
     if rate:
-        body["rate_per_second"] = _number(rate[0])
+        body["rate_per_second"] = number(rate[0])
     return body
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # the API says what is wrong with it

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
 import relay
+from relay.clock import after, rfc3339
 from relay.model import Scope, Secret
 from relay.settings import Settings
 from relay.web.api import keys as api
 from relay.web.api.keys import NewKeyView
 from relay.web.fields import Paged
+from relay.web.problems import Problem
+from relay.web.ui import forms
+from relay.web.ui.forms import Field, Group
 from relay.web.ui.visit import Visit
+
+MOST_DAYS: Final = 36_500
+NEW_KEY: Final = Group(
+    title="",
+    fields=(
+        Field(name="name", label="name", required=True, maximum=200, hint="Who or what will use it."),
+        Field(name="scope", label="scope", kind="choice",
+              options=(("read", "read: see everything but callback URLs"), ("write", "write: make, change, replay"),
+                       ("admin", "admin: keys and settings too"))),
+        Field(name="days", label="ends", kind="choice",
+              options=(("", "never"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"))),
+    ),
+)  # fmt: skip
 
 
 async def page(visit: Visit) -> Response:
@@ -21,14 +38,16 @@ async def page(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, made: NewKeyView | None = None) -> Response:
+async def _page(visit: Visit, made: NewKeyView | None = None, problem: Problem | None = None) -> Response:
     is_admin = visit.caller.may(Scope.ADMIN)
-    listed: list[Any] = []
+    listed = Paged[Any](data=[], next_cursor=None)
     if is_admin:
-        listed = (await visit.ask(api.page, Paged, query=visit.given_query("cursor"))).data
+        listed = await visit.ask(api.page, Paged, query=visit.given_query("cursor", "limit"))
+    typed = forms.typed(NEW_KEY.fields, visit.form if problem else {})
     return visit.page(
-        "settings.html", "Settings", rows=shown(visit.desk.settings) if is_admin else [], keys=listed, made=made,
-        relay_version=relay.__version__,
+        "settings.html", "Settings", rows=shown(visit.desk.settings) if is_admin else [], keys=listed.data, made=made,
+        next_cursor=listed.next_cursor, form=forms.page_of([NEW_KEY], typed, problem), relay_version=relay.__version__,
+        status=problem.status if problem else 200,
     )  # fmt: skip
 
 
@@ -57,9 +76,13 @@ def _masked(name: str, value: Any) -> str:
 
 
 async def create_key(visit: Visit) -> Response:
-    """Make a key and show it, once, in this very answer."""
-    body = {"name": visit.field("name"), "scope": visit.field("scope")}
-    made = await visit.ask(api.create, NewKeyView, body=body)
+    """Make a key and show it, once, in this very answer; or say beside the field what is wrong."""
+    body, wrong = forms.read(NEW_KEY.fields, visit.form)
+    if str(days := body.pop("days", "")).isdigit():
+        body["expires_at"] = rfc3339(after(visit.now, 86_400 * min(int(days), MOST_DAYS)))
+    made = forms.unreadable(wrong) if wrong else await forms.outcome(visit.ask(api.create, NewKeyView, body=body))
+    if isinstance(made, Problem):
+        return await _page(visit, problem=made)
     return await _page(visit, made)
 
 

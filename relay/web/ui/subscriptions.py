@@ -15,7 +15,7 @@ from relay.web.api import subscriptions as api
 from relay.web.api.subscription_matching import TestAnswer
 from relay.web.api.subscription_views import NewSubscriptionView, SubscriptionView
 from relay.web.fields import Paged
-from relay.web.ui import numbers
+from relay.web.ui import bulk, numbers
 from relay.web.ui.overview import MINUTES, Health, health
 from relay.web.ui.visit import Visit
 
@@ -60,10 +60,12 @@ async def _page(visit: Visit, **more: Any) -> Response:
         return health(conn, subscription, _minutes(conn, visit), visit.now)
 
     values = {"secret": None, "tested": None} | more
+    filter = [(name, value) for name, value in query if name in ("subscription_id", "status")]
     chosen = [value for name, given in query if name == "status" for value in given.split(",")]
     return visit.page(
         "subscription.html", found.name, subscription=found, health=await visit.services.database.read(read),
-        deliveries=sent.data, next_cursor=sent.next_cursor, chosen=chosen, **values,
+        deliveries=sent.data, next_cursor=sent.next_cursor, chosen=chosen, filter=filter,
+        all_link=bulk.all_deliveries(filter), **values,
     )  # fmt: skip
 
 

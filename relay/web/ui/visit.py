@@ -40,6 +40,12 @@ DONE: Final[Mapping[str, str]] = {
     "replay_paused": "Paused: nothing of it is sent until it is resumed.",
     "replay_resumed": "Resumed.",
     "tested": "A test notification went through the intake and was stored as ignored.",
+    "webhook_made": "The webhook is made. Hand its callback URL to the provider.",
+    "webhook_deleted": "The webhook is deleted: its callback URL gets 410.",
+    "subscription_deleted": "The subscription is deleted: what waited for it is cancelled.",
+    "retried": "Queued: they are due now. What comes of it shows up below.",
+    "replays_started": "Started: how far they are shows below.",
+    "changed": "Saved.",
     "revoked": "The key is revoked; sessions that were signed in with it are over.",
 }
 

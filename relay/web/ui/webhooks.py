@@ -17,6 +17,7 @@ from relay.web.api.captures import CapturesView
 from relay.web.api.webhook_views import WebhookView
 from relay.web.fields import Paged
 from relay.web.ui import numbers
+from relay.web.ui.snippets import snippets
 from relay.web.ui.visit import Visit
 
 HOURS: Final = 24
@@ -51,7 +52,7 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "webhook.html", webhook.name, webhook=webhook, profile=profile, notified=notified.data, captured=captured,
         totals=_totals(visit.id, await _hours(visit)), places=_places(profile),
-        relay_url=visit.services.public_url,
+        relay_url=visit.services.public_url, snippets=snippets(profile, webhook, visit.services.public_url),
     )  # fmt: skip
 
 

@@ -178,6 +178,22 @@ async def test_only_a_form_of_this_origin_with_the_token_of_this_session_acts(da
     )
 
 
+async def test_every_form_is_refused_from_elsewhere_and_without_the_token_of_the_session(dashboard: Dashboard) -> None:
+    token = await dashboard.token()
+    foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
+    for method, pattern in PAGES:
+        if method != "POST":
+            continue
+        for fields, headers, words in (
+            ({"token": token}, foreign, "Another site"),
+            ({"token": token}, {}, "did not say"),
+            ({"token": ""}, SAME_ORIGIN, "another session"),
+            ({"token": token[:-1]}, SAME_ORIGIN, "another session"),
+        ):
+            answer = await dashboard.client.post(_path(pattern), data=fields, headers=headers)
+            assert answer.status_code == 403 and words in answer.text, f"{pattern}: {answer.status_code}"
+
+
 async def test_nothing_but_a_post_acts(dashboard: Dashboard) -> None:
     subscription = await dashboard.management.subscription()
     path = f"/ui/subscriptions/{subscription['id']}/pause"

@@ -145,7 +145,13 @@ async def test_a_filter_is_tried_on_stored_results(filled: Filled) -> None:
     assert "1 of the latest 1 match" in await filled.dashboard.get(place)
     tried = await filled.dashboard.client.get(place, params={"filter": '{"data.payload.score": {"$gte": 5}}'})
     assert "0 of the latest 1 match" in tried.text and "filter.data.payload.score.$gte" in tried.text
-    for wrong, told in (("{", "not valid JSON"), ('{"data.score": {"$much": 1}}', "$much"), ("[1]", "filter")):
+    for wrong, told in (
+        ('{"a": "\\ud800"}', "lone surrogate"),
+        ('{"a": NaN}', "not valid JSON"),
+        ("{", "not valid JSON"),
+        ('{"data.score": {"$much": 1}}', "$much"),
+        ("[1]", "filter"),
+    ):
         answer = await filled.dashboard.client.get(place, params={"filter": wrong})
         assert answer.status_code in (400, 422) and told in answer.text, wrong
 
