@@ -55,9 +55,17 @@ def listen(
 
 
 def _checked(url: str | None) -> str:
-    if url is None or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if url is None or not _is_address(url):
         raise click.UsageError("say where to send results, for example http://localhost:3000/hook")
     return url
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def _subscription(

@@ -120,6 +120,10 @@ def unreachable(url: str, error: httpx2.TransportError) -> Unreachable:
     """Why nobody answered."""
     if isinstance(error, httpx2.TimeoutException):
         return Unreachable(f"the relay at {url} does not answer ({type(error).__name__})")
+    if isinstance(error, httpx2.ConnectError) and "[SSL" in str(error):
+        return Unreachable(
+            f"whoever answers at {url} and this machine agree on no TLS: is it http, not https? ({error})"
+        )
     if isinstance(error, httpx2.ConnectError):
         return Unreachable(f"nobody answers: is `relay serve` running at {url}? ({error})")
     return Unreachable(f"the connection to the relay at {url} broke: {error}")
