@@ -12,7 +12,7 @@ from relay.web.api import replays as api
 from relay.web.api.replays import DryRunView, ReplayView
 from relay.web.fields import Paged
 from relay.web.problems import Problem
-from relay.web.ui.visit import Visit
+from relay.web.ui.visit import Visit, as_number
 
 ONE: Final = ("webhook_id", "created_after", "created_before")
 SEVERAL: Final = ("result_ids", "types", "delivery_status")
@@ -99,12 +99,5 @@ def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
         body["new_message_id"] = True
     rate = given("rate_per_second")
     if rate:
-        body["rate_per_second"] = _number(rate[0])
+        body["rate_per_second"] = as_number(rate[0])
     return body
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # the API says what is wrong with it

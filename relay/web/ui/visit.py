@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -82,6 +83,10 @@ class Visit:
         """A field of the form, stripped; empty where there is none."""
         return "".join(self.form.get(name, ())[:1]).strip()
 
+    def number(self, name: str) -> float | str:
+        """A field of the form as the API takes numbers; what is none stays text, and the API says so."""
+        return as_number(self.field(name))
+
     def webhooks(self) -> list[Webhook]:
         """Those that are not deleted, by name."""
         known = self.services.configuration.current.webhooks.values()
@@ -147,6 +152,15 @@ class Visit:
     def problem(self, problem: Problem) -> Response:
         """What went wrong, as a page."""
         return self.page("problem.html", "That did not work", status=problem.status, problem=problem)
+
+
+def as_number(text: str) -> float | str:
+    """The number that a person typed, or what was typed where it is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        return text
+    return found if math.isfinite(found) else text
 
 
 Handler = Callable[[Visit], Awaitable[Response]]

@@ -81,8 +81,8 @@ async def confirm_rotation(visit: Visit) -> Response:
 
 async def rotate(visit: Visit) -> Response:
     """A new callback URL."""
-    overlap = visit.field("overlap_seconds")
-    await visit.do(api.rotate, id=visit.id, body={"overlap_seconds": int(overlap)} if overlap.isdigit() else {})
+    body = {"overlap_seconds": visit.number("overlap_seconds")} if visit.field("overlap_seconds") else {}
+    await visit.do(api.rotate, id=visit.id, body=body)
     return visit.go(f"/ui/webhooks/{visit.id}", "rotated")
 
 

@@ -179,6 +179,19 @@ async def test_a_webhook_is_rotated_after_a_question(dashboard: Dashboard) -> No
     assert webhook["callback_url"] not in page and "https://relay.example/in/" in page
 
 
+async def test_a_number_that_is_none_is_named_and_nothing_is_rotated(dashboard: Dashboard) -> None:
+    webhook = await dashboard.management.webhook()
+    subscription = await dashboard.management.subscription()
+    for text in ("²", "9" * 30, "soon", "nan"):
+        for path in (f"webhooks/{webhook['id']}/rotate", f"subscriptions/{subscription['id']}/rotate-secret"):
+            answer = await dashboard.post(f"/ui/{path}", {"overlap_seconds": text})
+            assert (answer.status_code, "overlap_seconds" in answer.text) == (422, True), (path, text)
+        replay = {"created_after": "2026-01-01T00:00:00Z", "rate_per_second": text}
+        assert "rate_per_second" in (await dashboard.post("/ui/replays", replay)).text, text
+    still = (await dashboard.management.client.get(f"/v1/webhooks/{webhook['id']}")).json()
+    assert still["callback_url"] == webhook["callback_url"]
+
+
 async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dashboard, clock: FakeClock) -> None:
     webhook, subscription = await dashboard.management.webhook(), await dashboard.management.subscription()
     spent: list[Result] = []
