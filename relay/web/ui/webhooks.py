@@ -50,7 +50,7 @@ async def show(visit: Visit) -> Response:
     captured = (await visit.ask(capture_api.list_captures, CapturesView, id=visit.id)).data if visit.may_write else []
     return visit.page(
         "webhook.html", webhook.name, webhook=webhook, profile=profile, notified=notified.data, captured=captured,
-        totals=_totals(visit.id, await _hours(visit)), places=_places(profile),
+        totals=_totals(visit.id, await _hours(visit)), places=_places(profile), in_requests=_in_requests(profile),
         relay_url=visit.services.public_url,
     )  # fmt: skip
 
@@ -67,6 +67,12 @@ def _places(profile: Profile | None) -> list[dict[str, Any]]:
         ]
         made.append({"calls": [f"{call.method} {call.pattern}" for call in job.calls], "fields": fields})
     return made
+
+
+def _in_requests(profile: Profile | None) -> bool:
+    """Whether some request of the provider takes the callback URL."""
+    jobs = profile.submit.jobs if profile is not None and profile.submit is not None else ()
+    return any("{callback_url}" in str(insert.value) for job in jobs for insert in job.inserts)
 
 
 def _example(value: Any) -> str:

@@ -77,6 +77,31 @@ async def test_a_payload_is_shown_as_it_is_stored_and_saved_byte_for_byte(filled
     assert saved.headers["content-security-policy"].startswith("sandbox")
 
 
+async def test_what_should_have_been_sent_by_now_is_due_and_no_longer_next(filled: Filled, clock: FakeClock) -> None:
+    await filled.fill()
+    job, subscription = f"/ui/jobs/{filled.job.id}", f"/ui/subscriptions/{filled.subscription}"
+    assert "next <time" in await filled.dashboard.get(job) and ">next</text>" in await filled.dashboard.get(job)
+    clock.advance(700)
+    late = await filled.dashboard.get(job)
+    assert "due <time" in late and ">due</text>" in late
+    assert "next <time" not in late and ">next</text>" not in late
+    assert "due <time" in await filled.dashboard.get(subscription)
+    assert "due <time" in await filled.dashboard.get("/ui/jobs")
+
+
+async def test_a_webhook_says_where_its_provider_takes_the_address(dashboard: Dashboard) -> None:
+    key = {"credentials": {"api_key": "a-planted-key"}}
+    told = {}
+    for provider, more in (("netnut", {}), ("pulse", {**key, "verification": {"secret": "whsec_" + "Y" * 32}})):
+        webhook = await dashboard.management.webhook(provider, provider=provider, **more)
+        told[provider] = await dashboard.get(f"/ui/webhooks/{webhook['id']}")
+    freddy = await dashboard.management.webhook("freddy", provider="freddy", **key)
+    told["freddy"] = await dashboard.get(f"/ui/webhooks/{freddy['id']}")
+    assert "put it into the request" in told["netnut"] and "its own settings" not in told["netnut"]
+    assert "In its own settings" in told["pulse"] and "put this into the request" in told["pulse"]
+    assert "calls nobody back" in told["freddy"] and "its own settings" not in told["freddy"]
+
+
 async def test_a_large_payload_is_shown_in_part(filled: Filled) -> None:
     await filled.fill(payload=b"x" * 5_000_000)
     page = await filled.dashboard.get(f"/ui/jobs/{filled.job.id}")
