@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
 import sys
@@ -58,7 +59,9 @@ async def _live(relay: Relay) -> int:
         sys.stderr.write(f"relay: {error}; RELAY_DATABASE_URL says where the database is\n")
         return 1
     except (RelayError, OSError) as error:
-        sys.stderr.write(f"relay: {error}\n")
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = "; --port or RELAY_PORT takes another one" if taken else ""
+        sys.stderr.write(f"relay: {error}{hint}\n")
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: collections need not look at it

@@ -116,7 +116,7 @@ def pause_before(attempt: int, error: RelayError, chance: float) -> float:
     return max(backoff, min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS))
 
 
-def unreachable(url: str, error: httpx2.TransportError) -> Unreachable:
+def unreachable(url: str, error: httpx2.TransportError | httpx2.DecodingError) -> Unreachable:
     """Why nobody answered."""
     if isinstance(error, httpx2.TimeoutException):
         return Unreachable(f"the relay at {url} does not answer ({type(error).__name__})")

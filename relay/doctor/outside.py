@@ -101,6 +101,9 @@ def running(url: str, key: Secret | None, clock: Clock, *, expected: bool) -> It
     yield from version(url)
     if key is not None:
         yield from trouble(url, key)
+    elif expected:
+        yield warn("key", "RELAY_API_KEY is not set: nobody asked the relay what troubles it",
+                   "set it to a key of this relay; the scope read is enough")  # fmt: skip
 
 
 def time_of(date: str, clock: Clock) -> Iterator[Finding]:
@@ -146,7 +149,7 @@ def trouble(url: str, key: Secret) -> Iterator[Finding]:
         yield warn("subscriptions", f"disabled: {', '.join(held)}", "mend the subscriber, then `relay sub enable NAME`")
     if stats["jobs_overdue"]:
         yield warn("deadlines", f"{stats['jobs_overdue']} jobs are past their deadline",
-                   "`relay job list --status fetching`: last_error says what the provider answers")  # fmt: skip
+                   "`relay job list --status waiting,fetching`: last_error says what the provider answers")  # fmt: skip
 
 
 def subscribers(settings: Settings, key: Secret, clock: Clock) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,14 @@ def test_a_second_relay_on_the_same_file_is_refused() -> None:
     assert second.returncode == 1
     assert "another" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_a_port_that_is_taken_is_said_with_what_takes_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", int(os.environ["RELAY_PORT"]))):
+        refused = subprocess.run([sys.executable, "-m", "relay", "serve"], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 1
+    assert "address already in use; --port or RELAY_PORT takes another one" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_on_postgresql_serving_waits_for_the_upgrade(

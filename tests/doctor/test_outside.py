@@ -165,4 +165,5 @@ def test_what_the_relay_itself_knows_to_be_wrong(front: FakeApi) -> None:
     ]  # fmt: skip
     assert "netnut-prod" in found[1].says
     assert "billing" in found[2].says
+    assert "--status waiting,fetching" in found[3].advice  # a job may be late without anybody knowing that it is done
     assert "rk_key" not in repr(found)

@@ -183,7 +183,7 @@ class AsyncApi:
     async def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
         try:
             return await self._client.request(method, path, **given)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     @asynccontextmanager
@@ -200,7 +200,7 @@ class AsyncApi:
                     if refusal is not None:
                         raise refusal
                 yield response
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     async def _before_retry(self, attempt: int, error: ApiError | Unreachable | Unexpected) -> None:

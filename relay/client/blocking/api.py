@@ -181,7 +181,7 @@ class Api:
     def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
         try:
             return self._client.request(method, path, **given)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     @contextmanager
@@ -198,7 +198,7 @@ class Api:
                     if refusal is not None:
                         raise refusal
                 yield response
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     def _before_retry(self, attempt: int, error: ApiError | Unreachable | Unexpected) -> None:
