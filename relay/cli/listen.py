@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +11,7 @@ from relay.cli.exits import Exit, Failure
 from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put
 from relay.cli.session import drop_none, find_id, open_api, segment
-from relay.cli.state import StateLine, clock_time, pausing
+from relay.cli.state import StateLine, clock_time, ended_by_signals, pausing
 from relay.errors import RelayError
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ def listen(
             return
         subscription = _subscription(api, _checked(url), webhooks, event_types, keep)
         try:
-            with _ended_by_signals():
+            with ended_by_signals():
                 _listen(api, subscription, _checked(url))
         finally:
             if keep is None:
@@ -122,20 +119,6 @@ def _listen(api: Api, subscription: dict[str, Any], url: str) -> None:
                 listener.finish()
             except RelayError as error:
                 note(f"the last message comes again: {error}")
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: tidily."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _remove(api: Api, subscription: dict[str, Any]) -> None:
