@@ -40,7 +40,7 @@ def _coded(text: str) -> str:
     """What stands between backticks, as code."""
     from markupsafe import Markup, escape
 
-    return Markup(_CODE.sub(r"<code>\1</code>", escape(text)))
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:

@@ -215,7 +215,7 @@ async def test_no_page_or_document_needs_a_key(management: Management) -> None:
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "<script" not in page.text
     assert "POST" in page.text and "/v1/webhooks/{id}/rotate" in page.text
-    assert "<code>overlap_seconds</code>" in page.text and "`" not in page.text
+    assert "<code>overlap_seconds</code>" in page.text and "&lt;code" not in page.text and "`" not in page.text
 
 
 async def test_the_order_of_refusals(management: Management) -> None:
