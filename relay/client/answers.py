@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,13 +29,25 @@ class ServerEvent:
 
 
 class EventReader:
-    """Lines of an event stream, put together."""
+    """Pieces of an event stream, put together.
+
+    A line ends with a line feed and with nothing else: what Python takes for the end of a line besides, such as U+2028,
+    may stand in an event's data.
+    """
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
+        self._rest = b""
 
-    def take(self, line: str) -> ServerEvent | None:
-        """The event or comment that ends with this line, if one does."""
+    def take(self, piece: bytes) -> Iterator[ServerEvent]:
+        """The events and comments that end in this piece."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            event = self._line(line.removesuffix(b"\r").decode("utf-8", "replace"))
+            if event is not None:
+                yield event
+
+    def _line(self, line: str) -> ServerEvent | None:
         if line.startswith(":"):
             return ServerEvent(None, "", "")
         fields = self._fields

@@ -175,9 +175,8 @@ class AsyncApi:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise not_a_relay(response)
             reader = EventReader()
-            async for line in response.aiter_lines():
-                event = reader.take(line)
-                if event is not None:
+            async for piece in response.aiter_bytes():
+                for event in reader.take(piece):
                     yield event
 
     async def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:

@@ -173,9 +173,8 @@ class Api:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise not_a_relay(response)
             reader = EventReader()
-            for line in response.iter_lines():
-                event = reader.take(line)
-                if event is not None:
+            for piece in response.iter_bytes():
+                for event in reader.take(piece):
                     yield event
 
     def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
