@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import orjson
 
 import relay
-from relay.client.http import Api, ApiError
+from relay.client.errors import NotAllowed
+from relay.client.http import Api
 from relay.client.probe import Told, ask
 from relay.clock import Clock
 from relay.doctor.findings import Finding, fail, ok, warn
@@ -135,7 +136,7 @@ def trouble(url: str, key: Secret) -> Iterator[Finding]:
             stats = api.call("GET", "/v1/stats")
             hooks = [item["name"] for item in api.pages("/v1/webhooks", {}) if item["status"] == "credentials_rejected"]
             held = [item["name"] for item in api.pages("/v1/subscriptions", {}) if item["status"] == "disabled"]
-    except ApiError as error:
+    except NotAllowed as error:
         yield fail("key", f"{url} does not take the key: {error}", "set RELAY_API_KEY to a key of this relay")
         return
     except RelayError as error:
