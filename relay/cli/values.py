@@ -110,4 +110,5 @@ def _file(option: str, name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"cannot read {name}: {error}", param_hint=option) from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise click.BadParameter(f"cannot read {name}: {reason}", param_hint=option) from None

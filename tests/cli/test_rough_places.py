@@ -144,3 +144,12 @@ def test_https_where_http_is_spoken_is_said_so(run: Run, monkeypatch: pytest.Mon
         thread.join()
     assert result.exit_code == 1
     assert "is it http, not https?" in result.stderr and "nobody answers" not in result.stderr
+
+
+def test_what_is_not_there_is_called_by_its_noun(api: FakeApi, run: Run) -> None:
+    api.answers = lambda _: page()
+    result = run("sub", "show", "billing")
+    assert (result.exit_code, result.stderr) == (3, "Error: there is no subscription of the name 'billing'\n")
+    unread = run("webhook", "create", "n", "--provider", "netnut", "--credential", "password=@/nowhere")
+    assert unread.exit_code == 2
+    assert unread.stderr.endswith("cannot read /nowhere: No such file or directory\n")
