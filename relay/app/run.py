@@ -70,6 +70,9 @@ async def _live(relay: Relay) -> int:
     sys.stderr.write(ready_line(relay) + "\n")
     if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
         settings = relay.settings
+        kept = settings.data_dir / "admin-key"
+        if settings.is_sqlite and kept.exists():  # where it is, not what: terminals are shown to others
+            sys.stderr.write(f"API key    in {kept}; commands run here find it by themselves\n")
         sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
     sys.stderr.flush()
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]

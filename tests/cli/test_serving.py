@@ -107,7 +107,8 @@ def test_a_terminal_is_told_where_the_dashboard_is_and_a_log_is_not() -> None:
             break
     os.close(ours)
     assert process.wait(timeout=20) == 0
-    assert shown.index(b"ready  ") < shown.index(b"dashboard  http://127.0.0.1:")
+    assert shown.index(b"ready  ") < shown.index(b"/admin-key; ") < shown.index(b"dashboard  http://127.0.0.1:")
+    assert b"rk_" not in shown
     with _serving() as quiet:
         quiet.send_signal(signal.SIGINT)
         assert "sign-in" not in quiet.communicate(timeout=20)[1]
