@@ -67,14 +67,7 @@ async def _live(relay: Relay) -> int:
     gc.freeze()  # what is there now stays: collections need not look at it
     gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
     gc.enable()
-    sys.stderr.write(ready_line(relay) + "\n")
-    if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
-        settings = relay.settings
-        kept = settings.data_dir / "admin-key"
-        if settings.is_sqlite and kept.exists():  # where it is, not what: terminals are shown to others
-            sys.stderr.write(f"API key    in {kept}; commands run here find it by themselves\n")
-        sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
-    sys.stderr.flush()
+    _welcome(relay)
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
@@ -83,6 +76,17 @@ async def _live(relay: Relay) -> int:
     log.info("stopping", reason="the database file failed to sync" if failed else "signal")
     await relay.stop()
     return 1 if failed else 0
+
+
+def _welcome(relay: Relay) -> None:
+    sys.stderr.write(ready_line(relay) + "\n")
+    if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
+        settings = relay.settings
+        kept = settings.data_dir / "admin-key"
+        if settings.is_sqlite and kept.exists():  # where it is, not what: terminals are shown to others
+            sys.stderr.write(f"API key    in {kept}; commands run here find it by themselves\n")
+        sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
+    sys.stderr.flush()
 
 
 def ready_line(relay: Relay) -> str:
