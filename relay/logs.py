@@ -51,6 +51,8 @@ _NUMBER: Final = re.compile(rb"\.\d{1,18}\.")
 _SIGNED: Final = re.compile(rb"(\.\d{1,18}(?:\.[0-9a-f]{32})?)\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # a traceback has lines of its own
+
 
 def configure(*, format: str, level: str, clock: Clock, stream: TextIO | None = None) -> None:
     """Set up all logging of this process. `format`: `auto` (console on a terminal, else json), `console` or `json`."""
@@ -177,8 +179,8 @@ def _console_renderer(out: TextIO) -> _Render:
 
     def render(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
         shown: dict[str, Any] = {
-            key: _CONTROL.sub(lambda found: repr(found[0])[1:-1], value)
-            if isinstance(value, str) and key != "exception"
+            key: (_CONTROL_IN_LINES if key == "exception" else _CONTROL).sub(_named, value)
+            if isinstance(value, str)
             else value
             for key, value in event.items()
             if value is not None
@@ -186,6 +188,10 @@ def _console_renderer(out: TextIO) -> _Render:
         return renderer(logger, name, shown).encode("utf-8", "backslashreplace")
 
     return render
+
+
+def _named(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 def _visible(text: str) -> str:

@@ -133,6 +133,17 @@ def test_tracebacks_do_not_show_local_variables() -> None:
     assert "unseen" not in screen.text()
 
 
+def test_a_traceback_moves_nothing_on_a_terminal() -> None:
+    screen = set_up("console", terminal=True)
+    try:
+        raise ValueError("it said \x1b]0;owned\x07\rok")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = screen.text()
+    assert "\n" in text.strip() and "\\x1b]0;owned\\x07\\rok" in text
+    assert "\x1b]0" not in text and "\x07" not in text
+
+
 def test_ordinary_lines_are_left_alone() -> None:
     screen = set_up()
     fields = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
 import sys
@@ -59,17 +60,15 @@ async def _live(relay: Relay) -> int:
         sys.stderr.write(f"relay: {error}; RELAY_DATABASE_URL says where the database is\n")
         return 1
     except (RelayError, OSError) as error:
-        sys.stderr.write(f"relay: {error}\n")
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = "; --port or RELAY_PORT takes another one" if taken else ""
+        sys.stderr.write(f"relay: {error}{hint}\n")
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: collections need not look at it
     gc.set_threshold(20_000, 20, 50)  # what a request allocates is gone by itself; cycles are rare
     gc.enable()
-    sys.stderr.write(ready_line(relay) + "\n")
-    if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
-        settings = relay.settings
-        sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
-    sys.stderr.flush()
+    _welcome(relay)
     waits = [asyncio.ensure_future(event.wait()) for event in (asked, relay.failed)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
@@ -78,6 +77,17 @@ async def _live(relay: Relay) -> int:
     log.info("stopping", reason="the database file failed to sync" if failed else "signal")
     await relay.stop()
     return 1 if failed else 0
+
+
+def _welcome(relay: Relay) -> None:
+    sys.stderr.write(ready_line(relay) + "\n")
+    if sys.stderr.isatty() and relay.callback is not None:  # never into a log: who has the link is the administrator
+        settings = relay.settings
+        kept = settings.data_dir / "admin-key"
+        if settings.is_sqlite and kept.exists():  # where it is, not what: terminals are shown to others
+            sys.stderr.write(f"API key    in {kept}; commands run here find it by themselves\n")
+        sys.stderr.write(f"dashboard  {sign_in_url(settings.url, settings.secret_keys, relay.clock.now())}\n")
+    sys.stderr.flush()
 
 
 def ready_line(relay: Relay) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +11,7 @@ from relay.cli.exits import Exit, Failure
 from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put
 from relay.cli.session import drop_none, find_id, open_api, segment
-from relay.cli.state import StateLine, clock_time, pausing
+from relay.cli.state import StateLine, clock_time, ended_by_signals, pausing
 from relay.errors import RelayError
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ def listen(
             return
         subscription = _subscription(api, _checked(url), webhooks, event_types, keep)
         try:
-            with _ended_by_signals():
+            with ended_by_signals():
                 _listen(api, subscription, _checked(url))
         finally:
             if keep is None:
@@ -55,9 +52,17 @@ def listen(
 
 
 def _checked(url: str | None) -> str:
-    if url is None or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if url is None or not _is_address(url):
         raise click.UsageError("say where to send results, for example http://localhost:3000/hook")
     return url
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def _subscription(
@@ -114,20 +119,6 @@ def _listen(api: Api, subscription: dict[str, Any], url: str) -> None:
                 listener.finish()
             except RelayError as error:
                 note(f"the last message comes again: {error}")
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: tidily."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _remove(api: Api, subscription: dict[str, Any]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Final
 
 import click
 
 import relay
-from relay.cli.exits import report
+from relay.cli import streams
+from relay.cli.exits import Exit, report
+from relay.cli.text import is_text
 from relay.errors import RelayError
 
 # name on the command line → module and attribute; imported when it is needed
@@ -54,6 +57,12 @@ class Relay(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for arg in args:
+            if not is_text(arg):
+                raise click.UsageError(f"this is not text in UTF-8: {arg!r}")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -77,4 +86,12 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
-    cli(prog_name="relay")
+    streams.make_usable()
+    try:
+        cli(prog_name="relay")
+    except OSError as error:
+        if error.errno not in streams.FULL:
+            raise
+        streams.forsake_stdout()
+        click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(Exit.FAILED)

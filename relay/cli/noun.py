@@ -105,8 +105,10 @@ def action_command(
                     item = api.call("DELETE", address)
                 else:
                     item = api.call("POST", f"{address}/{verb}", body=drop_none(body) or None)
-            if as_json and item is not None:
-                put_record(item, as_json=True)
+            if as_json:
+                put_record(
+                    item if item is not None else {"id": address.rpartition("/")[2], "status": done}, as_json=True
+                )
             else:
                 put("\t".join([one, *([str(item.get(show))] if show and item else [])]))
             note(f"{noun.group} {one}: {done}")

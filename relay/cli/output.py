@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import click
 
 from relay.cli.text import on_terminal, one_line, safe, safe_json
 
 Item = Mapping[str, Any]
+GAP: Final = 2  # between the columns of a table
+FOLDED: Final = 12  # a text that is folded gets so much room at least
 
 
 def note(message: str) -> None:
@@ -72,15 +74,42 @@ def _cell(value: object) -> str:
     return one_line(str(value))
 
 
-def _table(items: Iterable[Item], columns: Sequence[str]) -> None:
+def _table(items: Sequence[Item], columns: Sequence[str]) -> None:
     from rich.console import Console  # 50 ms: only where a table is drawn
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    rows = [{column: safe(_cell(item.get(column))) for column in columns} for item in items]
+    shown, left_out = _fitting(rows, columns, console.width)
     table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in shown:
+        table.add_column(_heading(column), no_wrap=_is_whole(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[column]) for column in shown))
+    console.print(table)
+    if left_out:
+        note(f"the terminal is too narrow for {', '.join(left_out)}: --json has it all")
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], columns: Sequence[str], width: int) -> tuple[list[str], list[str]]:
+    """Which columns a table of `width` has room for, the first one always, and which it has not."""
+    shown: list[str] = []
+    left_out: list[str] = []
+    taken = -GAP
     for column in columns:
-        # an id that is cut cannot be copied
-        table.add_column(column.replace("_", " ").upper(), no_wrap=column.endswith("id"), overflow="fold")
-    for item in items:
-        table.add_row(*(Text(safe(_cell(item.get(column)))) for column in columns))
-    Console().print(table)
+        longest = max(len(row[column]) for row in rows)
+        least = max(len(_heading(column)), longest if _is_whole(column) else min(longest, FOLDED))
+        fits = not shown or taken + GAP + least <= width
+        (shown if fits else left_out).append(column)
+        taken += GAP + least if fits else 0
+    return shown, left_out
+
+
+def _heading(column: str) -> str:
+    return column.replace("_", " ").upper()
+
+
+def _is_whole(column: str) -> bool:
+    """Of an id that is cut or folded nobody has any use, and hardly of a time."""
+    return (column.endswith("id") and column != "provider_job_id") or column.endswith("_at") or column == "deadline"

@@ -64,14 +64,20 @@ def new(name: str, to: Path | None) -> None:
         click.echo(text, nl=False)
         return
     path = to if to is not None else _own(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, text)
+    put(str(path))
+    note(f"edit it, then: relay provider check {path}; a relay loads it when it starts")
+
+
+def _write(path: Path, text: str) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise Failure(f"{path} exists already", Exit.CONFLICT) from None
-    put(str(path))
-    note(f"edit it, then: relay provider check {path}; a relay loads it when it starts")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}", Exit.FAILED) from None
 
 
 def _own(name: str) -> Path:

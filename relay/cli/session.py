@@ -46,7 +46,8 @@ def find_id(api: Api, path: str, prefix: str, name_or_id: str) -> str:
     for item in api.pages(path, {}):
         if item.get("name") == name_or_id:
             return str(item["id"])
-    raise Failure(f"there is nothing of the name {name_or_id!r} in {path}", Exit.NOT_FOUND)
+    noun = path.rpartition("/")[2].removesuffix("s")
+    raise Failure(f"there is no {noun} of the name {name_or_id!r}", Exit.NOT_FOUND)
 
 
 def segment(text: str) -> str:

@@ -45,7 +45,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--to", "url", metavar="URL", help="Where results are posted; not for --kind pull.")
+@click.option("--to", "--url", "url", metavar="URL", help="Where results are posted; not for --kind pull.")
 @click.option("--webhook", "webhooks", multiple=True, metavar="NAME_OR_ID", help="Only results of this webhook.")
 @click.option("--type", "event_types", multiple=True, help="Only this type, for example result.completed.")
 @click.option("--provider", "providers", multiple=True, help="Only results of this provider.")
@@ -85,7 +85,7 @@ def create(
 @group.command()
 @click.argument("subscription", metavar="NAME_OR_ID")
 @click.option("--name", help="Another name.")
-@click.option("--to", "url", metavar="URL", help="Where results are posted.")
+@click.option("--to", "--url", "url", metavar="URL", help="Where results are posted.")
 @click.option("--webhook", "webhooks", multiple=True, metavar="NAME_OR_ID", help="Only results of this webhook.")
 @click.option("--type", "event_types", multiple=True, help="Only this type, for example result.completed.")
 @click.option("--filter", "filter_json", metavar="FILE|JSON", help="Only what matches, by paths of the envelope.")

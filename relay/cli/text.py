@@ -27,6 +27,15 @@ def safe_json(text: str) -> str:
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: a command line may hold any bytes, JSON the half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def one_line(text: str) -> str:
     """The text as one field of a line: no tabs and no line breaks."""
     return re.sub(r"[\t\r\n\v\f]+", " ", text)

@@ -28,12 +28,12 @@ def lines(story: Story, now: Instant) -> list[str]:
     """The timeline, with a heading. Text of strangers is in it: print it safely."""
     job = story.job
     heading = [job["id"], job.get("provider"), job.get("provider_job_id"), job["status"], _until_it_expires(job, now)]
-    found = sorted(_moments(story), key=lambda moment: moment[0])
+    found = sorted(_moments(story, now), key=lambda moment: moment[0])
     told = [f"  {at[11:23]}  {what:<14}  {'  '.join(part for part in parts if part)}" for at, what, *parts in found]
     return ["  ".join(str(part) for part in heading if part), *(line.rstrip() for line in told)]
 
 
-def _moments(story: Story) -> Iterator[tuple[str, ...]]:
+def _moments(story: Story, now: Instant) -> Iterator[tuple[str, ...]]:
     job = story.job
     yield job["created_at"], "known", job["id"]
     for each in story.notifications:
@@ -41,20 +41,23 @@ def _moments(story: Story) -> Iterator[tuple[str, ...]]:
     for each in story.attempts:
         yield each["started_at"], f"fetch #{each['number']}", *_attempt(each)
     if job["status"] not in FINAL and job.get("next_attempt_at"):
-        yield job["next_attempt_at"], "next fetch", _text(job.get("last_error"))
+        at = job["next_attempt_at"]
+        yield at, "next fetch" if parse_rfc3339(at) > now else "fetch due", _text(job.get("last_error"))
     for each in story.results:
         yield each["fetched_at"], "stored", each["type"], each["id"], _size(each.get("size_bytes"))
     for delivery in story.deliveries:
-        yield from _delivery(delivery, story.names.get(delivery["subscription_id"], delivery["subscription_id"]))
+        name = story.names.get(delivery["subscription_id"], delivery["subscription_id"])
+        yield from _delivery(delivery, name, now)
 
 
-def _delivery(delivery: Item, name: str) -> Iterator[tuple[str, ...]]:
+def _delivery(delivery: Item, name: str, now: Instant) -> Iterator[tuple[str, ...]]:
     replayed = "replay" if delivery.get("replay_id") else ""
     for each in delivery.get("attempts", ()):
         yield each["started_at"], f"→ {name} #{each['number']}", *_attempt(each), replayed
     match delivery["status"], delivery.get("next_attempt_at"), delivery.get("settled_at"):
         case "pending", str() as at, _:
-            yield at, f"→ {name}", "next try", _text(delivery.get("last_error")), replayed
+            word = "next try" if parse_rfc3339(at) > now else "due, waits"
+            yield at, f"→ {name}", word, _text(delivery.get("last_error")), replayed
         case "pending", _, _:
             yield delivery["created_at"], f"→ {name}", "waits", replayed
         case ("exhausted" | "cancelled") as status, _, str() as at:

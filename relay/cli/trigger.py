@@ -13,6 +13,7 @@ from relay.cli.exits import Exit, Failure
 from relay.cli.noun import as_json
 from relay.cli.output import note, put_list
 from relay.cli.session import open_api
+from relay.cli.state import ended_by_signals
 
 if TYPE_CHECKING:
     from relay.demo.rehearsal import Came, Piece
@@ -107,7 +108,7 @@ def _played(piece: Piece, seconds: float) -> Sequence[Came]:
     from relay.clock import SystemClock
     from relay.demo.rehearsal import Rehearsal
 
-    with open_api() as api, _progress(piece.count) as tell:
+    with ended_by_signals(), open_api() as api, _progress(piece.count) as tell:
         return asyncio.run(Rehearsal(piece, api, SystemClock()).play(seconds, tell))
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import click
 
 from relay.cli.output import note
+from relay.errors import SettingError
+
+NO_KEYS = (
+    "RELAY_SECRET_KEYS is not set and {} has no keys of a relay: run this where the relay runs, with its settings, or"
+    " sign in with an API key at /ui/"
+)
 
 
 @click.command()
@@ -16,8 +22,11 @@ def ui() -> None:
     """
     from relay import settings
     from relay.clock import SystemClock
+    from relay.doctor.local import with_kept_keys
     from relay.signing.browser import sign_in_url
 
-    loaded = settings.ensure_secrets(settings.load())
+    loaded = with_kept_keys(settings.load())
+    if not loaded.secret_keys:  # a link made with new ones would open nothing
+        raise SettingError(NO_KEYS.format(loaded.data_dir))
     click.echo(sign_in_url(loaded.url, loaded.secret_keys, SystemClock().now()))
     note("good once, for ten minutes")

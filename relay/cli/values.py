@@ -10,7 +10,10 @@ from typing import Any
 
 import click
 
+from relay.cli.text import is_text
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_SECONDS = 365_250 * 86_400.0
 
 
 def secrets(option: str, items: tuple[str, ...]) -> dict[str, str] | None:
@@ -46,12 +49,20 @@ def json_object(option: str, text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_json)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint=option) from None
+    except RecursionError:
+        raise click.BadParameter("nested too deeply", param_hint=option) from None
     if not isinstance(value, dict):
         raise click.BadParameter("not a JSON object", param_hint=option)
+    if not is_text(json.dumps(value, ensure_ascii=False)):
+        raise click.BadParameter("an escape in it is half a character (\\ud800 to \\udfff)", param_hint=option)
     return value
+
+
+def _no_json(name: str) -> Any:
+    raise ValueError(f"{name} is no number there")
 
 
 def json_or_file(option: str, text: str | None) -> dict[str, Any] | None:
@@ -66,7 +77,10 @@ def seconds(option: str, text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not match:
         raise click.BadParameter(f"{text!r} is not a duration such as 90s, 30m, 6h or 2d", param_hint=option)
-    return float(match[1]) * UNITS[match[2] or "s"]
+    found = float(match[1]) * UNITS[match[2] or "s"]
+    if found > LONGEST_SECONDS:
+        raise click.BadParameter(f"{text[:20]!r} is more than a thousand years", param_hint=option)
+    return found
 
 
 def waits(option: str, text: str | None) -> list[float] | None:
@@ -75,12 +89,12 @@ def waits(option: str, text: str | None) -> list[float] | None:
 
 
 def since(option: str, text: str | None) -> str | None:
-    """The RFC 3339 time that lies a duration back."""
+    """The RFC 3339 time that lies a duration back, 1970 at most: a relay knows of none before."""
     if text is None:
         return None
-    from relay.clock import SystemClock, after, rfc3339
+    from relay.clock import Instant, SystemClock, after, rfc3339
 
-    return rfc3339(after(SystemClock().now(), -seconds(option, text)))
+    return rfc3339(max(Instant(0), after(SystemClock().now(), -seconds(option, text))))
 
 
 def _ask(name: str) -> str:
@@ -96,4 +110,5 @@ def _file(option: str, name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"cannot read {name}: {error}", param_hint=option) from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise click.BadParameter(f"cannot read {name}: {reason}", param_hint=option) from None

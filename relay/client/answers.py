@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,13 +29,25 @@ class ServerEvent:
 
 
 class EventReader:
-    """Lines of an event stream, put together."""
+    """Pieces of an event stream, put together.
+
+    A line ends with a line feed and with nothing else: what Python takes for the end of a line besides, such as U+2028,
+    may stand in an event's data.
+    """
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
+        self._rest = b""
 
-    def take(self, line: str) -> ServerEvent | None:
-        """The event or comment that ends with this line, if one does."""
+    def take(self, piece: bytes) -> Iterator[ServerEvent]:
+        """The events and comments that end in this piece."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            event = self._line(line.removesuffix(b"\r").decode("utf-8", "replace"))
+            if event is not None:
+                yield event
+
+    def _line(self, line: str) -> ServerEvent | None:
         if line.startswith(":"):
             return ServerEvent(None, "", "")
         fields = self._fields
@@ -116,10 +128,14 @@ def pause_before(attempt: int, error: RelayError, chance: float) -> float:
     return max(backoff, min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS))
 
 
-def unreachable(url: str, error: httpx2.TransportError) -> Unreachable:
+def unreachable(url: str, error: httpx2.TransportError | httpx2.DecodingError) -> Unreachable:
     """Why nobody answered."""
     if isinstance(error, httpx2.TimeoutException):
         return Unreachable(f"the relay at {url} does not answer ({type(error).__name__})")
+    if isinstance(error, httpx2.ConnectError) and "[SSL" in str(error):
+        return Unreachable(
+            f"whoever answers at {url} and this machine agree on no TLS: is it http, not https? ({error})"
+        )
     if isinstance(error, httpx2.ConnectError):
         return Unreachable(f"nobody answers: is `relay serve` running at {url}? ({error})")
     return Unreachable(f"the connection to the relay at {url} broke: {error}")

@@ -16,7 +16,7 @@ from relay.clock import Instant, SystemClock, parse_rfc3339
 from relay.errors import RelayError, SignatureError
 from relay.jsontext import Selector
 from relay.model import Secret
-from relay.signing.standard_webhooks import HEADER_NAMES, TOLERANCE_SECONDS, Reason, check, verifying_key
+from relay.signing.standard_webhooks import HEADER_NAMES, TOLERANCE_SECONDS, Reason, check, signed_id, verifying_key
 
 Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 
@@ -107,9 +107,9 @@ def unwrap(
     Raises SignatureError when it is not to be believed (answer 401), NotAnEnvelope for a subscription of another
     format, TypeError for a body that is not bytes and ValueError for a secret that is none.
     """
-    verify(body, headers, secret, tolerance_seconds=tolerance_seconds, now=now)
-    raw = bytes(body)
-    return read_envelope(raw, _signature_headers(headers).get("webhook-id") or _signature_headers(headers)["svix-id"])
+    found = _signature_headers(headers)
+    verify(body, found, secret, tolerance_seconds=tolerance_seconds, now=now)
+    return read_envelope(bytes(body), signed_id(found))
 
 
 def verify(

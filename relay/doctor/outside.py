@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import orjson
 
 import relay
-from relay.client.http import Api, ApiError
+from relay.client.errors import NotAllowed
+from relay.client.http import Api
 from relay.client.probe import Told, ask
 from relay.clock import Clock
 from relay.doctor.findings import Finding, fail, ok, warn
@@ -101,6 +102,9 @@ def running(url: str, key: Secret | None, clock: Clock, *, expected: bool) -> It
     yield from version(url)
     if key is not None:
         yield from trouble(url, key)
+    elif expected:
+        yield warn("key", "RELAY_API_KEY is not set: nobody asked the relay what troubles it",
+                   "set it to a key of this relay; the scope read is enough")  # fmt: skip
 
 
 def time_of(date: str, clock: Clock) -> Iterator[Finding]:
@@ -132,7 +136,7 @@ def trouble(url: str, key: Secret) -> Iterator[Finding]:
             stats = api.call("GET", "/v1/stats")
             hooks = [item["name"] for item in api.pages("/v1/webhooks", {}) if item["status"] == "credentials_rejected"]
             held = [item["name"] for item in api.pages("/v1/subscriptions", {}) if item["status"] == "disabled"]
-    except ApiError as error:
+    except NotAllowed as error:
         yield fail("key", f"{url} does not take the key: {error}", "set RELAY_API_KEY to a key of this relay")
         return
     except RelayError as error:
@@ -146,7 +150,7 @@ def trouble(url: str, key: Secret) -> Iterator[Finding]:
         yield warn("subscriptions", f"disabled: {', '.join(held)}", "mend the subscriber, then `relay sub enable NAME`")
     if stats["jobs_overdue"]:
         yield warn("deadlines", f"{stats['jobs_overdue']} jobs are past their deadline",
-                   "`relay job list --status fetching`: last_error says what the provider answers")  # fmt: skip
+                   "`relay job list --status waiting,fetching`: last_error says what the provider answers")  # fmt: skip
 
 
 def subscribers(settings: Settings, key: Secret, clock: Clock) -> Iterator[Finding]:

@@ -109,6 +109,11 @@ def check(
     return None if _any_matches(signatures, signed, keys) else Reason.SIGNATURE_WRONG
 
 
+def signed_id(headers: Mapping[str, str]) -> str:
+    """The message id that `check` looked at: of the family that brought the signature. `headers` were verified."""
+    return _family({name.lower(): value for name, value in headers.items()})[0] or ""
+
+
 def timestamp_reason(text: str, now: Instant, tolerance_seconds: float) -> Reason | None:
     """What is wrong with a timestamp in whole seconds; None = it is near enough to `now`."""
     if not (text.isascii() and text.isdigit() and len(text) <= _TIMESTAMP_DIGITS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from relay.errors import StoreUnavailable
@@ -17,6 +17,8 @@ def back_up(source: Path, target: Path) -> int:
     meanwhile. Raises StoreUnavailable: there is a file already, no database, or no room.
     """
     partly = target.with_name(f"{target.name}.part")
+    if not source.exists():
+        raise StoreUnavailable(f"there is no database at {source}")
     try:
         if target.exists():
             raise StoreUnavailable(f"{target} is there already")
@@ -28,9 +30,14 @@ def back_up(source: Path, target: Path) -> int:
         os.rename(partly, target)
         _sync(target.absolute().parent)
     except (sqlite3.Error, OSError) as error:
-        partly.unlink(missing_ok=True)
-        raise StoreUnavailable(f"the backup was not made: {error}") from error
+        with suppress(OSError):
+            partly.unlink(missing_ok=True)
+        raise StoreUnavailable(f"the backup was not made: {_reason(error)}") from error
     return target.stat().st_size
+
+
+def _reason(error: sqlite3.Error | OSError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _sync(path: Path) -> None:

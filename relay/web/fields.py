@@ -23,6 +23,7 @@ from relay.model import DELIVERY, EVENT, JOB, REPLAY, RESULT, SUBSCRIPTION, WEBH
 T = TypeVar("T")
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_YEAR_10000: Final = 253_402_300_800_000
 _DATE_TIME: Final = {"type": "string", "format": "date-time"}
 
 
@@ -97,9 +98,12 @@ class PageQuery(Query):
 
 
 def _read_instant(value: Any) -> Any:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        return parse_rfc3339(value.upper().replace(" ", "T"))
-    raise ValueError("must be an RFC 3339 time with an offset, for example 2026-11-21T19:00:00Z")
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be an RFC 3339 time with an offset, for example 2026-11-21T19:00:00Z")
+    instant = parse_rfc3339(value.upper().replace(" ", "T"))
+    if not 0 <= instant < _YEAR_10000:  # beyond them an answer could not tell the time that was given
+        raise ValueError("must lie in the years 1970 to 9999, in UTC")
+    return instant
 
 
 GivenTime = Annotated[int, BeforeValidator(_read_instant), WithJsonSchema(_DATE_TIME)]

@@ -106,6 +106,25 @@ def test_pausing_the_updates_holds_over_pages_and_focus(person: Person, stage: S
     expect(page.locator("#jobs tbody tr")).not_to_have_count(before.count("<tr data-open"))
 
 
+def test_on_a_telephone_in_the_dark_long_texts_have_room_and_empty_bars_are_dark(
+    chromium: Browser, running: Running, stage: Stage
+) -> None:
+    stage.ask("for the telephone")
+    everything = {"filter": {"created_after": "2020-01-01T00:00:00Z"}, "subscription_ids": [stage.billing["id"]]}
+    running.do(running.world.post("/v1/replays", everything))
+    with somebody(chromium, running, viewport={"width": 390, "height": 800}, color_scheme="dark") as person:
+        page = person.sign_in()
+        page.goto(person.url + "/ui/problems")
+        room = page.locator("td.break").first.bounding_box()
+        assert room is not None and room["width"] > 120
+        page.goto(person.url + "/ui/jobs")
+        state = page.locator("#jobs tbody .state").first.bounding_box()
+        assert state is not None and state["x"] + state["width"] <= 390
+        page.goto(person.url + "/ui/replays")
+        assert page.evaluate("getComputedStyle(document.querySelector('progress')).appearance") == "none"
+        person.is_content()
+
+
 def test_filter_find_and_help(person: Person, stage: Stage) -> None:
     job = stage.ask("to be found")
     page = person.sign_in()

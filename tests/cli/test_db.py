@@ -120,3 +120,15 @@ def test_a_backup_of_postgresql_is_left_to_its_own_tool(run: Run, monkeypatch: p
     monkeypatch.setenv("RELAY_DATABASE_URL", "postgresql://relay@127.0.0.1:1/relay")
     refused = run("db", "backup", "copy")
     assert refused.exit_code == 2 and "pg_dump" in refused.stderr
+
+
+def test_a_backup_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_DATABASE_URL", f"sqlite:///{tmp_path}/relay.db")
+    nothing = run("db", "backup", "copy.db")
+    assert (nothing.exit_code, nothing.stderr) == (1, f"Error: there is no database at {tmp_path}/relay.db\n")
+    sqlite3.connect(tmp_path / "relay.db").close()
+    (tmp_path / "file").write_text("")
+    for target in ("file/copy.db", "c" * 300, "none/copy.db"):
+        refused = run("db", "backup", target)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("Error: the backup was not made: ") and refused.stderr.count("\n") == 1

@@ -58,3 +58,13 @@ def test_of_another_relay_only_what_it_answers_is_looked_at(api: FakeApi, run: R
     assert result.exit_code == 0, result.output
     assert [line.split()[1] for line in result.stdout.splitlines()] == ["running", "version", "key"]
     assert {request.headers.get("authorization") for request in api.requests if request.path == "/readyz"} == {None}
+
+
+def test_of_another_relay_without_a_key_it_is_said_that_half_was_not_looked_at(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RELAY_API_KEY")
+    api.answers = lambda _: Answer({"components": {"database": "ok"}, "info": {"version": "0"}})
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "warn  key" in result.stdout and "RELAY_API_KEY is not set" in result.stdout

@@ -341,3 +341,10 @@ def test_captures_are_shown_whole_and_cannot_move_the_cursor(
     seen = run("webhook", "captures", f"wh_{'0' * 32}")
     assert "[2Jqueued" in seen.stdout and "\x1b" not in seen.stdout
     assert api.requests[-1].path == f"/v1/webhooks/wh_{'0' * 32}/captures"
+
+
+def test_what_was_deleted_is_said_in_json_where_json_is_asked_for(api: FakeApi, run: Run) -> None:
+    api.answers = lambda request: page({"id": "wh_1", "name": "prod"}) if request.method == "GET" else Answer(b"", 204)
+    deleted = run("webhook", "delete", "prod", "--yes", "--json")
+    assert (deleted.exit_code, json.loads(deleted.stdout)) == (0, {"id": "wh_1", "status": "deleted"})
+    assert run("webhook", "delete", "prod", "--yes").stdout == "prod\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,14 @@ def test_a_second_relay_on_the_same_file_is_refused() -> None:
     assert "Traceback" not in second.stderr
 
 
+def test_a_port_that_is_taken_is_said_with_what_takes_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", int(os.environ["RELAY_PORT"]))):
+        refused = subprocess.run([sys.executable, "-m", "relay", "serve"], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 1
+    assert "address already in use; --port or RELAY_PORT takes another one" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 def test_on_postgresql_serving_waits_for_the_upgrade(
     run: Run, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +107,8 @@ def test_a_terminal_is_told_where_the_dashboard_is_and_a_log_is_not() -> None:
             break
     os.close(ours)
     assert process.wait(timeout=20) == 0
-    assert shown.index(b"ready  ") < shown.index(b"dashboard  http://127.0.0.1:")
+    assert shown.index(b"ready  ") < shown.index(b"/admin-key; ") < shown.index(b"dashboard  http://127.0.0.1:")
+    assert b"rk_" not in shown
     with _serving() as quiet:
         quiet.send_signal(signal.SIGINT)
         assert "sign-in" not in quiet.communicate(timeout=20)[1]

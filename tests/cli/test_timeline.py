@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay.cli.timeline import Story, lines
-from relay.clock import parse_rfc3339
+from relay.clock import SystemClock, after, parse_rfc3339
 from tests.cli.conftest import Run
 from tests.support.fake_api import Answer, FakeApi, Request, page
 
@@ -66,6 +66,14 @@ def test_a_job_that_is_not_over_says_until_when_and_what_is_next() -> None:
     assert late[0].endswith("may have expired 00:01:01 ago")
 
 
+def test_what_should_have_happened_by_now_is_due_and_not_next() -> None:
+    job = JOB | {"status": "fetching", "next_attempt_at": at("19:10:05.000")}
+    told = lines(Story(job, [], [], [], DELIVERIES, NAMES), after(NOW, 60))
+    assert "  19:10:05.000  fetch due" in told
+    assert "  19:10:17.480  → billing       due, waits  http_503" in told
+    assert "next" not in " ".join(told)
+
+
 def test_the_command_asks_for_all_of_it(api: FakeApi, run: Run) -> None:
     def serve(request: Request) -> Answer:
         lists = {
@@ -80,6 +88,6 @@ def test_the_command_asks_for_all_of_it(api: FakeApi, run: Run) -> None:
 
     api.answers = serve
     told = run("job", "show", "job_1", "--timeline").stdout.splitlines()
-    assert told == lines(Story(JOB, [NOTIFICATION], FETCHES, [RESULT], DELIVERIES, NAMES), NOW)
+    assert told == lines(Story(JOB, [NOTIFICATION], FETCHES, [RESULT], DELIVERIES, NAMES), SystemClock().now())
     assert run("job", "show", "job_1").stdout.splitlines()[0] == "id\tjob_1"
     assert run("job", "show", "job_1", "--timeline", "--json").exit_code == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 from relay.clock import SystemClock
 from relay.model import Secret
 from relay.signing.browser import SignInLinks
+from tests.cli.conftest import Run
 
 KEY = "a-secret-key-of-more-than-32-characters"
 
@@ -20,3 +21,17 @@ def test_relay_ui_prints_a_link_and_nothing_else(tmp_path: Path) -> None:
     assert address == "http://127.0.0.1:8123/ui/sign-in"
     assert SignInLinks((Secret(KEY),)).read(link, SystemClock().now()) is not None
     assert "ten minutes" in ended.stderr and link not in ended.stderr
+
+
+def test_in_a_directory_of_no_relay_no_keys_are_made_for_a_link_that_opens_nothing(run: Run, tmp_path: Path) -> None:
+    refused = run("ui")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "where the relay runs" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_keys_that_a_relay_keeps_make_the_link(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".relay").mkdir()
+    (tmp_path / ".relay" / "secret-keys").write_text(KEY)
+    link = run("ui").stdout.strip().partition("?link=")[2]
+    assert SignInLinks((Secret(KEY),)).read(link, SystemClock().now()) is not None

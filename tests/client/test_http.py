@@ -100,3 +100,11 @@ def test_an_address_that_is_a_path_prefix_is_kept(server: FakeApi) -> None:
         api.call("GET", "/v1/jobs")
     assert server.last.path == "/relay/v1/jobs"
     assert "authorization" not in server.last.headers
+
+
+def test_an_answer_that_cannot_be_decoded_is_a_broken_connection(server: FakeApi, api: Api) -> None:
+    server.answers = lambda _: Answer(b"not gzip", 200, {"content-encoding": "gzip"})
+    with pytest.raises(Unreachable):
+        api.call("GET", "/v1/stats")
+    with pytest.raises(Unreachable):
+        list(api.download("/v1/results/res_1/payload"))

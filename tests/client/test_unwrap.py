@@ -53,6 +53,17 @@ def test_a_delivery_is_read_with_the_providers_own_bytes() -> None:
     assert SECRET not in repr(event)
 
 
+def test_the_id_is_the_one_that_was_signed_whatever_else_is_said() -> None:
+    as_svix = {f"svix-{name.removeprefix('webhook-')}": value for name, value in signed().items()}
+    for said in ("res_another", ID + "x", ""):
+        assert unwrap(BODY, {**as_svix, "webhook-id": said}, SECRET, now=NOW).id == ID
+        assert unwrap(BODY, {**signed(), "svix-id": said}, SECRET, now=NOW).id == ID
+
+
+def test_headers_may_be_pairs_that_can_be_read_but_once() -> None:
+    assert unwrap(BODY, iter(signed().items()), SECRET, now=NOW).id == ID
+
+
 def test_a_payload_that_python_does_not_read_is_there_as_bytes() -> None:
     digits = b"9" * 5000
     body = body_with(b'"payload":' + digits)

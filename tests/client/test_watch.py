@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.client.blocking.watch import Stream
-from relay.client.http import Api, ApiError
+from relay.client.http import Api, ApiError, Unexpected
 from relay.model import Secret
 from tests.support.clock import FakeClock
 from tests.support.fake_api import Answer, FakeApi, fake_api, problem
@@ -66,13 +66,14 @@ def test_a_stream_that_breaks_goes_on_where_it_stopped_and_repeats_nothing(serve
     assert server.requests[0].query == {"types": "result"}
 
 
-def test_what_is_no_stream_is_not_read(server: FakeApi, clock: FakeClock) -> None:
-    answers = [Answer({"x": 1}), problem(403, "forbidden", "no")]
+def test_what_is_no_stream_is_not_read_and_once_connected_passes(server: FakeApi, clock: FakeClock) -> None:
+    answers = [_sse(), Answer({"x": 1}), problem(403, "forbidden", "no")]
     server.answers = lambda _: answers.pop(0)
     states = States()
     with Api(server.url, Secret("rk_key")) as api, pytest.raises(ApiError):
         next(Stream(api, {}, states, clock, clock.advance).events())
-    assert len(states) == 1 and "does not answer as a relay does" in states[0]
+    assert states == ["connected", "lost: the stream ended"]
+    assert answers == []
 
 
 def test_what_happens_before_the_second_connection_is_asked_for_too(server: FakeApi, clock: FakeClock) -> None:
@@ -83,3 +84,23 @@ def test_what_happens_before_the_second_connection_is_asked_for_too(server: Fake
         list(Stream(api, {}, States(), clock, clock.advance).events())
     assert "last-event-id" not in server.requests[0].headers
     assert server.requests[1].headers["last-event-id"] == f"{opened_at}-"
+
+
+def test_only_a_line_feed_ends_a_line_of_the_stream(server: FakeApi, clock: FakeClock) -> None:
+    data = {"id": "job_1", "type": "job.waiting", "data": {"provider_job_id": "a\u2028b\x85c\x0b\u2029d"}}
+    line = json.dumps(data, ensure_ascii=False)
+    body = f"retry: 5\r\n: watching\r\n\r\nid: 1-a\r\nevent: job.waiting\r\ndata: {line}\r\n\r\n".encode()
+    answers = [Answer(body, 200, {"content-type": "text/event-stream"}), problem(401, "unauthorized", "no")]
+    server.answers = lambda _: answers.pop(0)
+    with Api(server.url, Secret("rk_key")) as api:
+        events = Stream(api, {}, States(), clock, clock.advance).events()
+        assert next(events) == data
+        with pytest.raises(ApiError):
+            next(events)
+
+
+def test_what_never_was_a_relay_is_not_watched_for_ever(server: FakeApi, clock: FakeClock) -> None:
+    server.answers = lambda _: Answer(b"<html>hello</html>", 200, {"content-type": "text/html"})
+    with Api(server.url, Secret("rk_key")) as api, pytest.raises(Unexpected):
+        next(Stream(api, {}, States(), clock, clock.advance).events())
+    assert len(server.requests) == 1

@@ -149,6 +149,13 @@ def test_a_clock_far_from_this_one() -> None:
     assert seen(outside.time_of("yesterday", Clock())) == []
 
 
+def test_a_relay_that_cannot_answer_is_not_said_to_refuse_the_key(front: FakeApi) -> None:
+    front.answers = lambda _: problem(503, "store_unavailable", "The database cannot be used at this moment.")
+    (found,) = outside.trouble(front.url, Secret("rk_key"))
+    assert (found.check, found.level) == ("running", Level.FAIL)
+    assert "database" in found.says and "RELAY_API_KEY" not in found.advice
+
+
 def test_what_the_relay_itself_knows_to_be_wrong(front: FakeApi) -> None:
     def answer(request: Request) -> Answer:
         item = {"name": "billing", "status": "disabled"}
@@ -165,4 +172,5 @@ def test_what_the_relay_itself_knows_to_be_wrong(front: FakeApi) -> None:
     ]  # fmt: skip
     assert "netnut-prod" in found[1].says
     assert "billing" in found[2].says
+    assert "--status waiting,fetching" in found[3].advice  # a job may be late without anybody knowing that it is done
     assert "rk_key" not in repr(found)

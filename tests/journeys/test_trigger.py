@@ -63,6 +63,27 @@ async def test_jobs_make_the_whole_trip_and_each_is_told(trigger: Trigger) -> No
     assert "5 of 5 jobs completed" in told.err and "\x1b" not in told.err
 
 
+async def test_a_rehearsal_that_is_ended_from_outside_leaves_no_webhook(
+    sqlite_stage_url: str, tmp_path: Path, port: int
+) -> None:
+    settings = settings_of(sqlite_stage_url, tmp_path, provider_egress_allow=(f"127.0.0.1/32:{port}",))
+    environment = {**os.environ, "RELAY_URL": settings.public_url, "RELAY_API_KEY": ADMIN_KEY}
+    command = [sys.executable, "-m", "relay"]
+    async with running(settings):
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "trigger", "netnut.completed", "--work", "5m", "--port", str(port)),
+            stderr=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        assert process.stderr is not None and b"0 of 1" in await process.stderr.readline()
+        process.terminate()
+        assert b"Traceback" not in await process.stderr.read()
+        assert await process.wait() == 130
+        listing = await asyncio.create_subprocess_exec(
+            *(*command, "webhook", "list"), stdout=subprocess.PIPE, env=environment
+        )
+        assert (await listing.communicate())[0] == b""
+
+
 async def test_the_guides_commands_do_what_it_says(trigger: Trigger) -> None:
     (block,) = texts("rehearse")
     listed, happy, forged = (shlex.split(line) for line in block.splitlines())

@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 
 
-def relay_on_a_terminal(*args: str, stdin: bytes = b"", width: int = 200) -> tuple[int, bytes]:
+def relay_on_a_terminal(*args: str, stdin: bytes = b"", width: int = 200, term: str = "dumb") -> tuple[int, bytes]:
     """`relay ARGS…` with a terminal as stdin, stdout and stderr: exit code and everything that was shown.
 
-    `stdin` is typed at the first question.
+    `stdin` is typed at the first question. A table on a `dumb` terminal is 80 columns wide, whatever `width` says.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -20,7 +20,7 @@ def relay_on_a_terminal(*args: str, stdin: bytes = b"", width: int = 200) -> tup
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "COLUMNS": str(width), "TERM": "dumb"},
+        env={**os.environ, "COLUMNS": str(width), "TERM": term},
         start_new_session=True,  # or a hidden question would go to the terminal of whoever runs the tests
     )
     os.close(theirs)

@@ -175,15 +175,14 @@ class AsyncApi:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise not_a_relay(response)
             reader = EventReader()
-            async for line in response.aiter_lines():
-                event = reader.take(line)
-                if event is not None:
+            async for piece in response.aiter_bytes():
+                for event in reader.take(piece):
                     yield event
 
     async def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
         try:
             return await self._client.request(method, path, **given)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     @asynccontextmanager
@@ -200,7 +199,7 @@ class AsyncApi:
                     if refusal is not None:
                         raise refusal
                 yield response
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     async def _before_retry(self, attempt: int, error: ApiError | Unreachable | Unexpected) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
 from relay.client.aio.api import AsyncApi
+from relay.client.answers import may_pass
 from relay.client.errors import ApiError, Unexpected, Unreachable
 from relay.client.pauses import AsyncPause
 from relay.clock import Clock, Instant, seconds_between
@@ -58,7 +59,8 @@ class Stream:
         self._failures = 0
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """The data of one event after the other. Raises ApiError when the relay refuses for good."""
+        """The data of one event after the other. Raises ApiError when the relay refuses for good, and Unexpected when
+        what answers first is none."""
         while True:
             reason = "the stream ended"
             try:
@@ -73,6 +75,8 @@ class Stream:
                     elif event.data and self._is_new(event.id, data := json.loads(event.data)):
                         yield data
             except (Unreachable, Unexpected) as error:
+                if not (self._connected or may_pass(error)):  # it never was a relay
+                    raise
                 reason = str(error)
             except ApiError as error:
                 if error.status < 500:

@@ -173,15 +173,14 @@ class Api:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise not_a_relay(response)
             reader = EventReader()
-            for line in response.iter_lines():
-                event = reader.take(line)
-                if event is not None:
+            for piece in response.iter_bytes():
+                for event in reader.take(piece):
                     yield event
 
     def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
         try:
             return self._client.request(method, path, **given)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     @contextmanager
@@ -198,7 +197,7 @@ class Api:
                     if refusal is not None:
                         raise refusal
                 yield response
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise unreachable(self.url, error) from error
 
     def _before_retry(self, attempt: int, error: ApiError | Unreachable | Unexpected) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
+from relay.client.answers import may_pass
 from relay.client.blocking.api import Api
 from relay.client.errors import ApiError, Unexpected, Unreachable
 from relay.client.pauses import Pause
@@ -58,7 +59,8 @@ class Stream:
         self._failures = 0
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The data of one event after the other. Raises ApiError when the relay refuses for good."""
+        """The data of one event after the other. Raises ApiError when the relay refuses for good, and Unexpected when
+        what answers first is none."""
         while True:
             reason = "the stream ended"
             try:
@@ -71,6 +73,8 @@ class Stream:
                     elif event.data and self._is_new(event.id, data := json.loads(event.data)):
                         yield data
             except (Unreachable, Unexpected) as error:
+                if not (self._connected or may_pass(error)):  # it never was a relay
+                    raise
                 reason = str(error)
             except ApiError as error:
                 if error.status < 500:

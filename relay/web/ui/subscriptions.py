@@ -101,7 +101,6 @@ async def confirm_rotation(visit: Visit) -> Response:
 
 async def rotate_secret(visit: Visit) -> Response:
     """A new signing secret, shown in this very answer: it is in no address and no page ever again."""
-    overlap = visit.field("overlap_seconds")
-    body = {"overlap_seconds": int(overlap)} if overlap.isdigit() else {}
+    body = {"overlap_seconds": visit.number("overlap_seconds")} if visit.field("overlap_seconds") else {}
     made = await visit.ask(api.rotate_secret, NewSubscriptionView, id=visit.id, body=body)
     return await _page(visit, secret=made.secret)

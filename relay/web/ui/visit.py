@@ -20,6 +20,7 @@ from relay.web.endpoint import Endpoint
 from relay.web.problems import Problem
 from relay.web.services import Services
 from relay.web.ui import render
+from relay.web.ui.forms import number
 from relay.web.ui.guard import guarded
 
 V = TypeVar("V", bound=BaseModel)
@@ -87,6 +88,10 @@ class Visit:
     def field(self, name: str) -> str:
         """A field of the form, stripped; empty where there is none."""
         return "".join(self.form.get(name, ())[:1]).strip()
+
+    def number(self, name: str) -> float | int | str:
+        """A field of the form as the API takes numbers; what is none stays text, and the API says so."""
+        return number(self.field(name))
 
     def webhooks(self) -> list[Webhook]:
         """Those that are not deleted, by name."""

@@ -26,6 +26,7 @@ from relay.web.ui.words import cut
 
 SHOWN_BYTES: Final = 64 * 1024
 DELIVERIES: Final = 30  # whose attempts are shown
+LONGEST_NAME: Final = 18  # of a lane: as much as fits left of it
 LABELLED: Final = 12  # more attempts than these get no label in the picture
 
 
@@ -137,9 +138,10 @@ def _sending(visit: Visit, stored: Stored) -> list[Lane]:
         marks = [_attempt(one.started_at, one.duration_ms, one, len(item.attempts)) for one in item.attempts]
         if delivery.due_at is not None:
             marks.append(
-                Mark(start=delivery.due_at, end=delivery.due_at, tone="busy", label="next", hollow=True,
+                Mark(start=delivery.due_at, end=delivery.due_at, tone="busy", hollow=True,
+                     label="next" if delivery.due_at > visit.now else "due",  # it waits for its subscriber
                      title=f"attempt {delivery.attempts + 1} is due")
             )  # fmt: skip
         name = names.get(delivery.subscription_id, delivery.subscription_id)
-        lanes.append(Lane(name=cut(("↻ " if delivery.replay_id else "→ ") + name, 20), marks=marks))
+        lanes.append(Lane(name=cut(("↻ " if delivery.replay_id else "→ ") + name, LONGEST_NAME), marks=marks))
     return lanes

@@ -51,7 +51,7 @@ async def show(visit: Visit) -> Response:
     captured = (await visit.ask(capture_api.list_captures, CapturesView, id=visit.id)).data if visit.may_write else []
     return visit.page(
         "webhook.html", webhook.name, webhook=webhook, profile=profile, notified=notified.data, captured=captured,
-        totals=_totals(visit.id, await _hours(visit)), places=_places(profile),
+        totals=_totals(visit.id, await _hours(visit)), places=_places(profile), in_requests=_in_requests(profile),
         relay_url=visit.services.public_url, snippets=snippets(profile, webhook, visit.services.public_url),
     )  # fmt: skip
 
@@ -70,6 +70,12 @@ def _places(profile: Profile | None) -> list[dict[str, Any]]:
     return made
 
 
+def _in_requests(profile: Profile | None) -> bool:
+    """Whether some request of the provider takes the callback URL."""
+    jobs = profile.submit.jobs if profile is not None and profile.submit is not None else ()
+    return any("{callback_url}" in str(insert.value) for job in jobs for insert in job.inserts)
+
+
 def _example(value: Any) -> str:
     return "the callback URL" if "{callback_url}" in str(value) else str(value).lower() if value is True else str(value)
 
@@ -82,8 +88,8 @@ async def confirm_rotation(visit: Visit) -> Response:
 
 async def rotate(visit: Visit) -> Response:
     """A new callback URL."""
-    overlap = visit.field("overlap_seconds")
-    await visit.do(api.rotate, id=visit.id, body={"overlap_seconds": int(overlap)} if overlap.isdigit() else {})
+    body = {"overlap_seconds": visit.number("overlap_seconds")} if visit.field("overlap_seconds") else {}
+    await visit.do(api.rotate, id=visit.id, body=body)
     return visit.go(f"/ui/webhooks/{visit.id}", "rotated")
 
 

@@ -72,6 +72,19 @@ async def test_a_wrong_query_parameter_is_named(management: Management) -> None:
         assert [(item["parameter"], item["code"]) for item in problem["errors"]] == [(parameter, code)], query
 
 
+UNTELLABLE_TIMES = ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z"]
+
+
+@pytest.mark.parametrize("time", UNTELLABLE_TIMES)
+async def test_a_time_that_no_answer_could_tell_is_refused(management: Management, time: str) -> None:
+    key = await management.client.post("/v1/keys", json={"name": "late", "expires_at": time})
+    assert assert_problem(key, 422, "validation_error")["errors"][0]["pointer"] == "#/expires_at"
+    replay = await management.client.post("/v1/replays", json={"filter": {"created_after": time}})
+    assert assert_problem(replay, 422, "validation_error")["errors"][0]["pointer"] == "#/filter/created_after"
+    listed = await management.client.get("/v1/jobs", params={"created_before": time})
+    assert "1970 to 9999" in assert_problem(listed, 400, "invalid_parameter")["errors"][0]["detail"]
+
+
 async def test_every_address_refuses_unknown_parameters(management: Management) -> None:
     for item in ENDPOINTS:
         path = item.path.replace("{id}", f"{item.prefix}_{'0' * 32}").replace("{name}", "netnut")
@@ -202,6 +215,7 @@ async def test_no_page_or_document_needs_a_key(management: Management) -> None:
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "<script" not in page.text
     assert "POST" in page.text and "/v1/webhooks/{id}/rotate" in page.text
+    assert "<code>overlap_seconds</code>" in page.text and "&lt;code" not in page.text and "`" not in page.text
 
 
 async def test_the_order_of_refusals(management: Management) -> None:

@@ -77,6 +77,31 @@ async def test_a_payload_is_shown_as_it_is_stored_and_saved_byte_for_byte(filled
     assert saved.headers["content-security-policy"].startswith("sandbox")
 
 
+async def test_what_should_have_been_sent_by_now_is_due_and_no_longer_next(filled: Filled, clock: FakeClock) -> None:
+    await filled.fill()
+    job, subscription = f"/ui/jobs/{filled.job.id}", f"/ui/subscriptions/{filled.subscription}"
+    assert "next <time" in await filled.dashboard.get(job) and ">next</text>" in await filled.dashboard.get(job)
+    clock.advance(700)
+    late = await filled.dashboard.get(job)
+    assert "due <time" in late and ">due</text>" in late
+    assert "next <time" not in late and ">next</text>" not in late
+    assert "due <time" in await filled.dashboard.get(subscription)
+    assert "due <time" in await filled.dashboard.get("/ui/jobs")
+
+
+async def test_a_webhook_says_where_its_provider_takes_the_address(dashboard: Dashboard) -> None:
+    key = {"credentials": {"api_key": "a-planted-key"}}
+    told = {}
+    for provider, more in (("netnut", {}), ("pulse", {**key, "verification": {"secret": "whsec_" + "Y" * 32}})):
+        webhook = await dashboard.management.webhook(provider, provider=provider, **more)
+        told[provider] = await dashboard.get(f"/ui/webhooks/{webhook['id']}")
+    freddy = await dashboard.management.webhook("freddy", provider="freddy", **key)
+    told["freddy"] = await dashboard.get(f"/ui/webhooks/{freddy['id']}")
+    assert "put it into the request" in told["netnut"] and "its own settings" not in told["netnut"]
+    assert "In its own settings" in told["pulse"] and "put this into the request" in told["pulse"]
+    assert "calls nobody back" in told["freddy"] and "its own settings" not in told["freddy"]
+
+
 async def test_a_large_payload_is_shown_in_part(filled: Filled) -> None:
     await filled.fill(payload=b"x" * 5_000_000)
     page = await filled.dashboard.get(f"/ui/jobs/{filled.job.id}")
@@ -183,6 +208,19 @@ async def test_a_webhook_is_rotated_after_a_question(dashboard: Dashboard) -> No
     await dashboard.post(f"{place}/rotate", {"overlap_seconds": "0"})
     page = await dashboard.get(place)
     assert webhook["callback_url"] not in page and "https://relay.example/in/" in page
+
+
+async def test_a_number_that_is_none_is_named_and_nothing_is_rotated(dashboard: Dashboard) -> None:
+    webhook = await dashboard.management.webhook()
+    subscription = await dashboard.management.subscription()
+    for text in ("²", "9" * 30, "soon", "nan"):
+        for path in (f"webhooks/{webhook['id']}/rotate", f"subscriptions/{subscription['id']}/rotate-secret"):
+            answer = await dashboard.post(f"/ui/{path}", {"overlap_seconds": text})
+            assert (answer.status_code, "overlap_seconds" in answer.text) == (422, True), (path, text)
+        replay = {"created_after": "2026-01-01T00:00:00Z", "rate_per_second": text}
+        assert "rate_per_second" in (await dashboard.post("/ui/replays", replay)).text, text
+    still = (await dashboard.management.client.get(f"/v1/webhooks/{webhook['id']}")).json()
+    assert still["callback_url"] == webhook["callback_url"]
 
 
 async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dashboard, clock: FakeClock) -> None:
