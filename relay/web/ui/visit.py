@@ -40,6 +40,7 @@ DONE: Final[Mapping[str, str]] = {
     "replay_paused": "Paused: nothing of it is sent until it is resumed.",
     "replay_resumed": "Resumed.",
     "tested": "A test notification went through the intake and was stored as ignored.",
+    "playground_removed": "Removed: the playground's webhooks and its subscription. What they brought is still stored.",
     "revoked": "The key is revoked; sessions that were signed in with it are over.",
 }
 
