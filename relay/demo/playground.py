@@ -149,7 +149,7 @@ class Playground:
     def subscription(self) -> dict[str, Any]:
         """The body of `POST /v1/subscriptions`, but for the webhooks."""
         return {
-            "name": f"{NAME}-subscriber",
+            "name": NAME,
             "metadata": {MARK: "subscriber"},
             "url": self._subscriber.url + self._subscriber.place,
             "secret": self._subscriber.secret.reveal(),

@@ -61,7 +61,9 @@ def summary(play: Play) -> str:
     life, delivery = play.life, play.delivery
     if not life.ended:
         return (
-            "The provider works." if life.job.status is JobStatus.WAITING else "Done, it says: the result is fetched."
+            "The provider works."
+            if life.job.status is JobStatus.WAITING
+            else "Done, says the provider: Relay fetches the result."
         )
     if delivery is None:
         return "Stored. No subscription of the playground wanted it."
