@@ -162,10 +162,13 @@ class Playground:
         actor = self._actors[provider]
         async with self._turns[provider]:
             hand_over(actor, self._dashboard_id, callback_url)
-            actor.knobs = Knobs(work_seconds=WORK_SECONDS).changed(BY_NAME[scenario].knobs)
+            actor.next_knobs = Knobs(work_seconds=WORK_SECONDS).changed(BY_NAME[scenario].knobs)
             path, body = SUBMITS[provider]
             wanted = orjson.dumps({**body, **_said(provider, prompt)})
-            yield Ask(method="POST", path=path, body=wanted, metadata={MARK: scenario})
+            try:
+                yield Ask(method="POST", path=path, body=wanted, metadata={MARK: scenario})
+            finally:
+                actor.next_knobs = None
 
     def notified(self, provider: str, provider_job_id: str) -> list[Called]:
         """The notifications that the provider sent for a job, and how each was answered."""

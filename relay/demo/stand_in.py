@@ -55,6 +55,7 @@ class StandIn(Manners):
         controls: bool = True,
     ) -> None:
         self.knobs = knobs or Knobs()
+        self.next_knobs: Knobs | None = None  # of the jobs taken while they are set, which follow no others then
         self.clock: Clock = clock or SystemClock()
         self.api_key = api_key
         self.signing_secret = signing_secret
@@ -129,12 +130,12 @@ class StandIn(Manners):
         knobs: Knobs | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> Job:
-        """Note a request for work; `knobs` are this job's own, else it follows the stand-in's."""
+        """Note a request for work; `knobs` are this job's own, else it follows the next or the stand-in's."""
         job = Job(
             id=self.job_id(),
             wanted=wanted,
             created_at=self.clock.now(),
-            knobs=self.knobs if knobs is None else knobs,
+            knobs=knobs or self.next_knobs or self.knobs,
             retention_seconds=self.RETENTION_SECONDS,
             callback_url=callback_url,
             extra=dict(extra or {}),

@@ -13,11 +13,12 @@ import aiohttp
 import psutil
 import pytest
 
+from relay.app import run_serve
 from relay.clock import SystemClock
 from relay.demo.playground import MARK, Playground
 from relay.demo.scenarios import SCENARIOS
 from tests.crash.rig import Program
-from tests.support.journey import ADMIN_KEY, Caller, process_environment, processes, travelling
+from tests.support.journey import ADMIN_KEY, Caller, process_environment, processes, running, settings_of, travelling
 from tests.support.ports import free_port
 
 # By scenario: how the job ends, and what the subscriber answered.
@@ -28,6 +29,15 @@ ENDS: Final[dict[str, tuple[str, list[int]]]] = {one.name: ("completed", [200]) 
     "gone-quietly": ("expired", [200]),
     "subscriber-down": ("completed", [503, 200]),
     "subscriber-refuses": ("completed", [422, 422, 422]),
+}
+# By scenario: what its page tells besides, as it is the same for every provider.
+TELLS: Final = {
+    "not-ready": "[3-9] attempts",
+    "stumbles": "503, then 429, then",
+    "presigned": "&#34;markdown&#34;",
+    "silent": "nobody called",
+    "twice": "answered 200, 200",
+    "forged": "answered 401",
 }
 SLOW: Final = "gone-quietly"
 STAND_INS: Final = 9  # four providers, each with object storage, and the subscriber
@@ -80,7 +90,8 @@ async def _ended(world: Caller, job_id: str) -> tuple[str, str]:
 
 async def _plays(directory: Path, wanted: list[tuple[str, str]]) -> None:
     """Play all of them at once; each must end as its card says, and the page must say so."""
-    async with travelling(f"sqlite:///{directory / 'relay.db'}", directory, hurry=20, plays=True) as world:
+    url, patience = f"sqlite:///{directory / 'relay.db'}", {"lease_seconds": 600, "delivery_timeout_seconds": 600}
+    async with travelling(url, directory, hurry=20, plays=True, **patience) as world:  # in spite of the hurry
         async with somebody(world.url) as person:
             jobs = [(name, await person.play(provider, name)) for provider, name in wanted]
             for name, job_id in jobs:
@@ -90,7 +101,7 @@ async def _plays(directory: Path, wanted: list[tuple[str, str]]) -> None:
                 page = await person.get(f"/ui/playground?job={job_id}")
                 assert re.findall(r'<span class="(?:ok|bad)-text">(\d+)</span>', page) == [*map(str, answers)], name
                 assert "does not verify" not in page and page.count("> verified<") == len(answers), name
-                assert "data-every" not in page, name
+                assert "data-every" not in page and re.search(TELLS.get(name, ""), page), name
 
 
 async def test_every_scenario_of_every_stand_in_ends_as_its_card_says(tmp_path: Path) -> None:
@@ -136,6 +147,22 @@ async def test_the_webhooks_of_a_relay_that_was_stopped_are_made_anew(tmp_path: 
                 assert "started again since" in await person.get(f"/ui/playground?job={earlier}")
             ids, earlier = [*ids, webhook["id"], subscription["id"]], job_id
     assert len(set(ids)) == 4
+
+
+async def test_stand_ins_call_the_relay_here_whatever_its_public_url_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'relay.db'}"
+    settings = settings_of(url, tmp_path, public_url="https://relay.example")
+    async with Playground(SystemClock()) as playground, running(settings, playground=playground):
+        async with somebody(settings.local_url) as person, aiohttp.ClientSession() as session:
+            job_id = await person.play("inference-net", "straight")
+            assert await _ended(Caller(session, settings.local_url), job_id) == ("completed", "delivered")
+            assert "the notification brought it along" in await person.get(f"/ui/playground?job={job_id}")
+
+
+def test_a_relay_that_shares_its_database_plays_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = settings_of("postgresql://nobody@127.0.0.1:1/none", tmp_path)
+    assert run_serve(settings, with_worker=True, playground=Playground) == 2
+    assert "RELAY_PLAYGROUND needs SQLite" in capsys.readouterr().err
 
 
 async def test_stand_ins_take_nothing_from_strangers() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from relay.frozen import frozen
@@ -12,6 +13,7 @@ from relay.web.playground import Received, Scenario, Told
 from relay.web.ui.waterfall_page import Life, Sent
 from relay.web.ui.words import ago, cut, size, span
 
+SIGNS: Final = {"ok": "●", "busy": "◐", "warn": "✕", "bad": "✕"}
 SIGNATURES: Final = {"standard_webhooks": "Standard Webhooks signature", "header_equals": "shared header"}
 
 
@@ -50,6 +52,11 @@ class Step:
     at: int | None = None
     lines: tuple[str, ...] = ()
 
+    @property
+    def sign(self) -> str:
+        """The sign beside the word: the colour alone says nothing."""
+        return "◐" if self.word == "retrying" else SIGNS.get(self.tone, "○")
+
 
 def steps(play: Play, now: int) -> list[Step]:
     """All six, in order."""
@@ -86,7 +93,7 @@ def _asked(play: Play) -> Step:
 
 
 def _notified(play: Play) -> Step:
-    make: Callable[..., Step] = lambda **more: Step(name="notified", **more)  # noqa: E731
+    make = partial(Step, name="notified")
     if play.told:
         answers = ", ".join(str(one.status) for one in play.told)
         taken = any(200 <= one.status < 300 for one in play.told)
