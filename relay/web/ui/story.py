@@ -76,11 +76,16 @@ def summary(play: Play) -> str:
         return "Stored. No subscription of the playground wanted it."
     if delivery.status is DeliveryStatus.DELIVERED and delivery.settled_at is not None:
         took = span((delivery.settled_at - life.job.created_at) / 1000)
-        verdict = "the signature verifies" if _is_verified(play) else "what came is not known here any more"
-        return f"Delivered {took} after it was asked for; {verdict}."
+        return f"Delivered {took} after it was asked for; {_verdict(play)}."
     if delivery.status is DeliveryStatus.PENDING:
         return "Stored; on its way to the subscriber."
     return f"Stored; the delivery is {delivery.status} and can be sent again from the job's page."
+
+
+def _verdict(play: Play) -> str:
+    if not play.received:
+        return "what came is not known here any more"
+    return "the signature verifies" if _is_verified(play) else "a signature does not verify"
 
 
 def _is_verified(play: Play) -> bool:
