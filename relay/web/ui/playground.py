@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
 from starlette.responses import Response
 
 from relay.model import Scope, Secret, Subscription, SubscriptionStatus, Webhook
@@ -37,8 +36,6 @@ LONGEST_PROMPT: Final = 4000
 SHOWN_BYTES: Final = 64 * 1024
 HURRY_MS: Final = 400  # from one look to the next while something happens
 EARLIER: Final = 10
-
-log = structlog.get_logger(__name__)
 
 
 async def show(visit: Visit) -> Response:
@@ -82,7 +79,6 @@ async def play(visit: Visit) -> Response:
     await _subscribed(visit, stage, webhook.id)
     async with stage.playing(provider, scenario.name, webhook.callback_url or "", prompt) as ask:
         job_id = await _submit(visit, webhook.id, ask)
-    log.info("playground.played", provider=provider, scenario=scenario.name, job_id=job_id)
     return visit.go(PLACE, job=job_id)
 
 
