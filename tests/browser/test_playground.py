@@ -39,7 +39,7 @@ def is_delivered(page: Page) -> None:
 def test_a_whole_life_is_watched_without_a_reload(person: Person) -> None:
     page = person.sign_in()
     page.goto(person.url + "/ui/")
-    page.get_by_role("link", name="Playground").click()
+    page.locator("header nav").get_by_role("link", name="Playground").click()
     page.get_by_role("link", name="Pulse").click()
     page.get_by_role("button", name="Not ready yet").click()
     page.wait_for_url("**/ui/playground?job=job_*")
