@@ -146,6 +146,12 @@ class Settings(BaseModel):
         "OTLP/HTTP address that OpenTelemetry spans are sent to; needs the extra `otel`.",
         "http://127.0.0.1:4318/v1/traces",
     )
+    playground: types.Switch = _setting(
+        "off",
+        "`on`: stand-ins for providers and a subscriber listen on this machine, and the dashboard plays them "
+        "(SQLite only; for trying Relay out).",
+        "on",
+    )
     log_format: types.LogFormat = _setting(
         "auto", "`auto` (console on a terminal, else json), `console` or `json`.", "json"
     )
@@ -161,6 +167,11 @@ class Settings(BaseModel):
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite:")
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine itself reaches the callback URLs."""
+        return _reachable({"host": self.host}, self.port)
 
     @property
     def sqlite_path(self) -> Path:

@@ -47,6 +47,7 @@ from relay.store.configuration import ConfigurationCache
 from relay.store.database import open_database
 from relay.tracing import open_tracer
 from relay.web.callback import CallbackEndpoint
+from relay.web.playground import Playground
 from relay.web.server import Server
 from relay.web.sse import Streams
 from relay.workers import housekeeping
@@ -65,7 +66,8 @@ class Relay:
     """A relay in this process: serving, working, or both. `start` it once, then `stop` it.
 
     `bound` is a socket that has the settings' port already; it is closed with the rest. `health_port` is where
-    a process that serves nothing else answers for its health and shows its metrics.
+    a process that serves nothing else answers for its health and shows its metrics. A `playground` is listening
+    already, and is stopped by who started it; this relay may call its exact addresses.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class Relay:
         clock: Clock | None = None,
         bound: socket.socket | None = None,
         health_port: int | None = None,
+        playground: Playground | None = None,
     ) -> None:
         self.settings = settings
         self._bound = bound
         self._health_port = health_port
+        self.playground = playground
         self.clock: Clock = clock or SystemClock()
         self.stopping = asyncio.Event()
         self.bell = Bell()
@@ -150,12 +154,18 @@ class Relay:
         self._assemble_stages()
 
     def _open_doors(self) -> None:
-        settings = self.settings
+        settings, played = self.settings, self.playground
+        if played is not None:
+            played.plays_for(settings)
+        subscribers = () if played is None else played.subscriber_addresses
+        providers = () if played is None else played.provider_addresses
         self.deliveries_door = DeliveryDoor(
-            AddressPolicy(settings.egress_allow), self.clock, max_connections=settings.delivery_slots
+            AddressPolicy((*settings.egress_allow, *subscribers)), self.clock, max_connections=settings.delivery_slots
         )
         self.providers_door = ProviderDoor(
-            AddressPolicy(settings.provider_egress_allow), self.clock, max_connections=settings.fetch_slots
+            AddressPolicy((*settings.provider_egress_allow, *providers)),
+            self.clock,
+            max_connections=settings.fetch_slots,
         )
 
     def _assemble_stages(self) -> None:

@@ -7,16 +7,19 @@ import errno
 import gc
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import structlog
 
 from relay import logs
 from relay.app.relay import Relay
-from relay.clock import SystemClock
+from relay.clock import Clock, SystemClock
 from relay.errors import RelayError, StoreUnavailable
 from relay.settings import Settings
 from relay.signing.browser import sign_in_url
+from relay.web.playground import Playground
 from relay.web.server import new_event_loop
 
 # A thread of the database gives the interpreter away at each statement and must win it back from the event loop. A busy
@@ -27,12 +30,20 @@ SWITCH_SECONDS: Final = 0.00002
 log = structlog.get_logger(__name__)
 
 
-def run_serve(settings: Settings, *, with_worker: bool) -> int:
+OpenPlayground = Callable[[Clock], AbstractAsyncContextManager[Playground]]
+
+
+def run_serve(settings: Settings, *, with_worker: bool, playground: OpenPlayground | None = None) -> int:
     """Serve, and work unless others do, until a signal; the exit code."""
     if settings.is_sqlite and not with_worker:
         sys.stderr.write("relay: --no-worker needs PostgreSQL: a SQLite database serves one process\n")
         return 2
-    return _run(settings, serves=True, works=with_worker)
+    if playground is not None and not settings.is_sqlite:
+        sys.stderr.write(
+            "relay: RELAY_PLAYGROUND needs SQLite: on PostgreSQL other processes take jobs whose stand-ins are here\n"
+        )
+        return 2
+    return _run(settings, serves=True, works=with_worker, playground=playground)
 
 
 def run_worker(settings: Settings, *, health_port: int | None = None) -> int:
@@ -43,10 +54,24 @@ def run_worker(settings: Settings, *, health_port: int | None = None) -> int:
     return _run(settings, serves=False, works=True, health_port=health_port)
 
 
-def _run(settings: Settings, *, serves: bool, works: bool, health_port: int | None = None) -> int:
-    logs.configure(format=settings.log_format, level=settings.log_level, clock=SystemClock())
+def _run(
+    settings: Settings,
+    *,
+    serves: bool,
+    works: bool,
+    health_port: int | None = None,
+    playground: OpenPlayground | None = None,
+) -> int:
+    clock = SystemClock()
+    logs.configure(format=settings.log_format, level=settings.log_level, clock=clock)
+
+    async def live() -> int:
+        async with nullcontext() if playground is None else playground(clock) as played:
+            relay = Relay(settings, serves=serves, works=works, clock=clock, health_port=health_port, playground=played)
+            return await _live(relay)
+
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_live(Relay(settings, serves=serves, works=works, health_port=health_port)))
+        return runner.run(live())
 
 
 async def _live(relay: Relay) -> int:

@@ -48,5 +48,6 @@ def services(of: Relay) -> Services:
         waker=of,
         counters=of.floor.counters,
         streams=of.streams,
+        playground=of.playground,
         stopping=of.stopping,
     )

@@ -6,8 +6,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from relay.app.run import OpenPlayground
 
 
 @click.command()
@@ -16,16 +20,18 @@ import click
 )
 @click.option("--host", help="Address to listen on; RELAY_HOST.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; RELAY_PORT.")
+@click.option("--playground", is_flag=True, help="Have stand-ins to play with on the dashboard; RELAY_PLAYGROUND=on.")
 @click.pass_context
-def serve(ctx: click.Context, no_worker: bool, host: str | None, port: int | None) -> None:
+def serve(ctx: click.Context, no_worker: bool, host: str | None, port: int | None, playground: bool) -> None:
     """Receive notifications, answer the API and, unless told otherwise, do the work."""
     with _in_a_hurry():
         from relay import settings
 
-        loaded = settings.ensure_secrets(settings.load({"host": host, "port": port}))
+        given = {"host": host, "port": port, "playground": "on" if playground else None}
+        loaded = settings.ensure_secrets(settings.load(given))
         from relay import app  # after the settings: a wrong one is said at once
 
-        ctx.exit(app.run_serve(loaded, with_worker=not no_worker))
+        ctx.exit(app.run_serve(loaded, with_worker=not no_worker, playground=_stand_ins(loaded.playground)))
 
 
 @click.command()
@@ -52,6 +58,15 @@ def demo(ctx: click.Context) -> None:
     from relay.demo import show
 
     ctx.exit(show.main())
+
+
+def _stand_ins(switch: str) -> OpenPlayground | None:
+    """What opens the playground, where it is wanted; a relay without one does not even import it."""
+    if switch == "off":
+        return None
+    from relay.demo.playground import Playground
+
+    return Playground
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Act:
         self._timeline.facts(
             {
                 "dashboard": cast.dashboard,
+                "playground": f"{cast.relay_url}/ui/playground",
                 "API": f"{cast.relay_url}/v1",
                 "API document": f"{cast.relay_url}/docs",
                 "admin key": cast.admin_key.reveal(),

@@ -129,14 +129,17 @@ class Doors:
         return Route(path, through, methods=list(methods))
 
     async def _answered(self, request: Request, kind: _Kind, answer: Answer) -> Response:
-        return self._limited(kind) or self._stand_in.refuses(request) or await answer(request)
+        return self._limited(request, kind) or self._stand_in.refuses(request) or await answer(request)
 
-    def _limited(self, kind: _Kind) -> Response | None:
+    def _limited(self, request: Request, kind: _Kind) -> Response | None:
         knobs = self._stand_in.knobs
         if kind is _Kind.SUBMIT and knobs.submit_statuses:
             return self._wished(knobs.submit_statuses.pop(0))
         if kind is not _Kind.READ:
             return None
+        job = self._stand_in.jobs.get(request.path_params["job_id"])
+        if job is not None and job.knobs.statuses:
+            return self._wished(job.knobs.statuses.pop(0))
         if knobs.rate_per_second is not None and not self._bucket.take(knobs.rate_per_second):
             return self._wished(429)
         if knobs.statuses:

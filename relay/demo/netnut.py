@@ -41,8 +41,9 @@ class NetNut(StandIn):
         clock: Clock | None = None,
         port: int = 0,
         seed: str | None = None,
+        controls: bool = True,
     ) -> None:
-        super().__init__(api_key=password, knobs=knobs, clock=clock, port=port, seed=seed)
+        super().__init__(api_key=password, knobs=knobs, clock=clock, port=port, seed=seed, controls=controls)
         self.username = username
         self.password = password
 

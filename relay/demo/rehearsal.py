@@ -16,23 +16,21 @@ from typing import Any, Final
 
 from relay.client.http import Api, ApiError
 from relay.clock import Clock
-from relay.demo.inference_net import InferenceNet
 from relay.demo.knobs import Knobs, Outcome
-from relay.demo.netnut import NetNut
-from relay.demo.pulse import Pulse
-from relay.demo.seeds import stand_in
+from relay.demo.seeds import SUBMITS, hand_over, registration, stand_in
 from relay.demo.stand_in import StandIn
 from relay.errors import RelayError
 from relay.model import Secret
 
 PORT: Final = 7431  # always the same, so that a relay can be told once that it may call there
 AT_ONCE: Final = 8
+DASHBOARD_ID: Final = "rehearsal"
 LOOK_AGAIN_SECONDS: Final = 0.3
 GONE_SECONDS: Final = 1.0  # how long a webhook is told that results are kept, if they are to be gone
 POLL_SECONDS: Final = 2.0  # without a notification
 FINAL: Final = ("completed", "failed", "cancelled", "expired")
 
-# Which ends each has, and where work is asked for. Not every provider has a word for every end, or tells a result that
+# Which ends each has. Not every provider has a word for every end, or tells a result that
 # is gone from one that is not there yet, before a day has passed.
 EVENTS: Final[Mapping[str, tuple[Outcome, ...]]] = MappingProxyType(
     {
@@ -40,14 +38,6 @@ EVENTS: Final[Mapping[str, tuple[Outcome, ...]]] = MappingProxyType(
         "pulse": (Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED),
         "inference-net": (Outcome.COMPLETED, Outcome.FAILED),
         "freddy": (Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED),
-    }
-)
-SUBMITS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
-    {
-        "netnut": ("/search", {"prompt": "coffee", "async": True}),
-        "pulse": ("/extract", {"file_url": "https://example.com/report.pdf", "async": True}),
-        "inference-net": ("/v1/slow/chat/completions", {"model": "m", "messages": [], "metadata": {}}),
-        "freddy": ("/v1/model/response", {"model": "m", "background": True, "inputs": []}),
     }
 )
 SIGNED: Final = ("pulse", "inference-net")  # the others show no proof that could be wrong
@@ -116,7 +106,7 @@ class Rehearsal:
             await actor.__aexit__()
             raise RehearsalFailed(f"port {piece.port} of 127.0.0.1 is taken: give another one with --port") from None
         try:
-            async with self._webhook(actor, secret) as webhook:
+            async with self._webhook(actor) as webhook:
                 began = self._clock.monotonic()
                 submitted = await self._submit_all(webhook["id"])
                 tell(0, piece.count)
@@ -126,28 +116,17 @@ class Rehearsal:
         return [self._came(actor, jobs.get(job_id or ""), job_id, error) for job_id, error in submitted]
 
     @asynccontextmanager
-    async def _webhook(self, actor: StandIn, secret: Secret) -> AsyncIterator[dict[str, Any]]:
+    async def _webhook(self, actor: StandIn) -> AsyncIterator[dict[str, Any]]:
         """A webhook for the occasion; callbacks get 410 afterwards, what it brought stays."""
-        provider = self._piece.provider
         body: dict[str, Any] = {
-            "name": f"rehearsal-{provider}-{secrets.token_hex(4)}",
-            "provider": provider,
-            "credentials": {"api_key": secret.reveal()},
-            "origins": [actor.url],
+            "name": f"rehearsal-{self._piece.provider}-{secrets.token_hex(4)}",
             "poll_seconds": [POLL_SECONDS],
+            **registration(actor, DASHBOARD_ID),
         }
-        if isinstance(actor, NetNut):
-            body["credentials"] = {"username": actor.username, "password": secret.reveal()}
-        if isinstance(actor, InferenceNet):
-            body["parameters"] = {"webhook_id": "rehearsal"}
-        if isinstance(actor, Pulse):
-            body["verification"] = {"secret": actor.signing_secret.reveal()}
         if self._piece.outcome is Outcome.EXPIRED:
             body["retention_seconds"] = GONE_SECONDS
         made = await self._call("POST", "/v1/webhooks", body)
-        actor.callback_url = made["callback_url"]
-        if isinstance(actor, InferenceNet):
-            actor.register("rehearsal", made["callback_url"])
+        hand_over(actor, DASHBOARD_ID, made["callback_url"])
         try:
             yield made
         finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from relay.clock import Clock
 from relay.demo.freddy import Freddy
 from relay.demo.inference_net import InferenceNet
 from relay.demo.knobs import Outcome
@@ -19,10 +20,43 @@ SEEDS: Final[Mapping[str, type[StandIn]]] = MappingProxyType(
 )
 
 
-def stand_in(name: str, secret: Secret, *, port: int = 0) -> StandIn:
+# Where work is asked for, and how.
+SUBMITS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
+    {
+        "netnut": ("/search", {"prompt": "coffee", "async": True}),
+        "pulse": ("/extract", {"file_url": "https://example.com/report.pdf", "async": True}),
+        "inference-net": ("/v1/slow/chat/completions", {"model": "m", "messages": [], "metadata": {}}),
+        "freddy": ("/v1/model/response", {"model": "m", "background": True, "inputs": []}),
+    }
+)
+
+
+def stand_in(name: str, secret: Secret, *, port: int = 0, clock: Clock | None = None, controls: bool = True) -> StandIn:
     """The one called so, to be entered; `secret` is the key or the password it wants. Raises KeyError."""
     kind = SEEDS[name]
-    return NetNut(password=secret, port=port) if kind is NetNut else kind(api_key=secret, port=port)
+    if kind is NetNut:
+        return NetNut(password=secret, port=port, clock=clock, controls=controls)
+    return kind(api_key=secret, port=port, clock=clock, controls=controls)
+
+
+def registration(actor: StandIn, dashboard_id: str) -> dict[str, Any]:
+    """What `POST /v1/webhooks` is told of it, but for a name; `dashboard_id` is that of Inference.net's dashboard."""
+    body: dict[str, Any] = {"provider": actor.NAME, "origins": [actor.url]}
+    body["credentials"] = {"api_key": actor.api_key.reveal()}
+    if isinstance(actor, NetNut):
+        body["credentials"] = {"username": actor.username, "password": actor.password.reveal()}
+    if isinstance(actor, InferenceNet):
+        body["parameters"] = {"webhook_id": dashboard_id}
+    if isinstance(actor, Pulse):
+        body["verification"] = {"secret": actor.signing_secret.reveal()}
+    return body
+
+
+def hand_over(actor: StandIn, dashboard_id: str, callback_url: str) -> None:
+    """What a person does in the provider's dashboard, where it has one, with the webhook's callback URL."""
+    actor.callback_url = callback_url
+    if isinstance(actor, InferenceNet):
+        actor.register(dashboard_id, callback_url)
 
 
 def event(text: str) -> tuple[str, Outcome]:

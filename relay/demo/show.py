@@ -27,6 +27,7 @@ from relay.clock import Clock, SystemClock
 from relay.demo.act import Act, Cast
 from relay.demo.api import Api, DemoFailed
 from relay.demo.netnut import Knobs, NetNut
+from relay.demo.playground import Playground
 from relay.demo.sink import Sink
 from relay.demo.timeline import Timeline
 from relay.errors import RelayError
@@ -60,7 +61,7 @@ class Look:
     color: bool
 
 
-MakeRelay = Callable[[Settings, socket.socket], Runnable]  # the socket has the settings' port and listens
+MakeRelay = Callable[[Settings, socket.socket, Playground], Runnable]  # the socket has the settings' port and listens
 
 
 async def run_demo(make_relay: MakeRelay, look: Look, *, clock: Clock, stay: bool = True) -> None:
@@ -85,10 +86,14 @@ async def _stage(make_relay: MakeRelay, clock: Clock) -> AsyncIterator[Cast]:
     knobs = Knobs(work_seconds=PROVIDER_WORKS_SECONDS, pending_answers=1)
     password, admin_key = Secret(secrets.token_hex(8)), Secret(f"rk_{secrets.token_urlsafe(32)}")
     with tempfile.TemporaryDirectory(prefix="relay-demo-", ignore_cleanup_errors=True) as directory:
-        async with NetNut(password=password, knobs=knobs, clock=clock) as netnut, Sink(clock=clock) as sink:
+        async with (
+            NetNut(password=password, knobs=knobs, clock=clock) as netnut,
+            Sink(clock=clock) as sink,
+            Playground(clock) as playground,
+        ):
             bound = listening_socket()
             settings = demo_settings(Path(directory), admin_key, bound.getsockname()[1], netnut.port, sink.port)
-            async with _running(make_relay(settings, bound)), aiohttp.ClientSession() as session:
+            async with _running(make_relay(settings, bound, playground)), aiohttp.ClientSession() as session:
                 api = Api(session, settings.public_url, admin_key, clock)
                 link = sign_in_url(settings.public_url, settings.secret_keys, clock.now())
                 yield Cast(netnut, sink, api, session, settings.public_url, admin_key, link)
@@ -149,8 +154,8 @@ def main() -> int:
     """Run the demo in this terminal until Ctrl-C; the exit code."""
     from relay.app import Relay
 
-    def make_relay(settings: Settings, bound: socket.socket) -> Runnable:
-        return Relay(settings, bound=bound)
+    def make_relay(settings: Settings, bound: socket.socket, playground: Playground) -> Runnable:
+        return Relay(settings, bound=bound, playground=playground)
 
     # The timeline tells what happens; the log would tell it again between its lines.
     structlog.configure(

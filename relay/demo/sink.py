@@ -53,17 +53,23 @@ class Message:
 class Sink:
     """The subscriber; an asynchronous context manager that listens on 127.0.0.1."""
 
-    def __init__(self, *, knobs: Knobs | None = None, clock: Clock | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        knobs: Knobs | None = None,
+        clock: Clock | None = None,
+        port: int = 0,
+        path: str = "/{path:path}",
+        remembers: int = REMEMBERED_MESSAGES,
+    ) -> None:
         self.knobs = knobs or Knobs()
-        self.messages: deque[Message] = deque(maxlen=REMEMBERED_MESSAGES)
+        self.messages: deque[Message] = deque(maxlen=remembers)
         self.received = 0  # all messages, also those that are forgotten
         self.counts: Counter[str] = Counter()  # messages by answered status, `verified`, `forged`
         self._keys: dict[str, tuple[bytes, ...]] = {}
         self._clock = clock or SystemClock()
         self._arrived = asyncio.Condition()
-        self._server = LocalServer(
-            Starlette(routes=[Route("/{path:path}", self._receive, methods=["POST"])]), port=port
-        )
+        self._server = LocalServer(Starlette(routes=[Route(path, self._receive, methods=["POST"])]), port=port)
 
     @property
     def url(self) -> str:
@@ -104,8 +110,8 @@ class Sink:
     async def _receive(self, request: Request) -> Response:
         body = await request.body()
         at = self._clock.now()
-        status = self.knobs.statuses.pop(0) if self.knobs.statuses else self.knobs.status
         headers = {name.lower(): value for name, value in request.headers.items()}
+        status = self.status_for(headers, body)
         path = request.url.path
         message = Message(at, path, headers, body, self._verified(path, headers, body, at), status)
         async with self._arrived:
@@ -118,6 +124,10 @@ class Sink:
         if self.knobs.answer_seconds != 0:
             await self._server.pause(self.knobs.answer_seconds)
         return self._answer(status)
+
+    def status_for(self, headers: Mapping[str, str], body: bytes) -> int:
+        """How a message that has come is answered."""
+        return self.knobs.statuses.pop(0) if self.knobs.statuses else self.knobs.status
 
     def _answer(self, status: int) -> Response:
         headers = dict(self.knobs.headers)

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import hashlib
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Self
 
 import orjson
@@ -39,7 +39,7 @@ class StandIn(Manners):
     """A provider on 127.0.0.1; an asynchronous context manager.
 
     `callback_url` is what the provider's dashboard holds, where it has one. With a `seed` the ids are the same in
-    every run; without it no other stand-in has them.
+    every run; without it no other stand-in has them. Without `controls` no other process can play it.
     """
 
     def __init__(
@@ -52,8 +52,10 @@ class StandIn(Manners):
         clock: Clock | None = None,
         port: int = 0,
         seed: str | None = None,
+        controls: bool = True,
     ) -> None:
         self.knobs = knobs or Knobs()
+        self.next_knobs: Knobs | None = None  # of the jobs taken while they are set, which follow no others then
         self.clock: Clock = clock or SystemClock()
         self.api_key = api_key
         self.signing_secret = signing_secret
@@ -67,10 +69,12 @@ class StandIn(Manners):
         self.storage = Storage(self.clock)
         self._caller = Caller(self.clock)
         self._seed = seed or str(uuid.uuid4())
+        self.place_of: Callable[[str], str] = str  # where a callback URL is really called
         self._ids = 0
         self._work: set[asyncio.Task[Any]] = set()
         doors = Doors(self)
-        app = Starlette(routes=[*control.routes(self), *self.routes(doors), doors.nowhere()])
+        steered = control.routes(self) if controls else []
+        app = Starlette(routes=[*steered, *self.routes(doors), doors.nowhere()])
         self.server = LocalServer(app, port=port)
 
     # Its life.
@@ -126,12 +130,12 @@ class StandIn(Manners):
         knobs: Knobs | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> Job:
-        """Note a request for work; `knobs` are this job's own, else it follows the stand-in's."""
+        """Note a request for work; `knobs` are this job's own, else it follows the next or the stand-in's."""
         job = Job(
             id=self.job_id(),
             wanted=wanted,
             created_at=self.clock.now(),
-            knobs=self.knobs if knobs is None else knobs,
+            knobs=knobs or self.next_knobs or self.knobs,
             retention_seconds=self.RETENTION_SECONDS,
             callback_url=callback_url,
             extra=dict(extra or {}),
@@ -245,7 +249,7 @@ class StandIn(Manners):
         elif shown is Proof.STALE:
             now = after(now, -STALE_SECONDS)
         proof = {} if shown is Proof.MISSING else self.proof(job, body, now, secret)
-        called = await self._caller.post(url, job.id, body, {**self.headers(job, body), **proof})
+        called = await self._caller.post(self.place_of(url), job.id, body, {**self.headers(job, body), **proof})
         self.recorder.called(called)
         return called.status
 

@@ -26,6 +26,7 @@ from relay.signing.vault import Vault
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
 from relay.store.queue import Held
+from relay.web.playground import Playground
 from relay.web.sse import Streams
 
 
@@ -173,4 +174,5 @@ class Services:
     waker: Waker
     counters: Counters = field(default_factory=Counters)
     streams: Streams
+    playground: Playground | None = None  # where the operator has asked for it
     stopping: asyncio.Event  # set when this process begins to stop: whatever waits for something ends

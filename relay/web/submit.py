@@ -100,7 +100,7 @@ class SubmitEndpoint:
         listed = self._services.submitter.look(webhook, request.method, path)
         if isinstance(listed, Rejected):
             self._write_line(webhook.id, request.method, "rejected", listed.code)
-            raise _problem(listed)
+            raise problem_of(listed)
         starts_job = listed.submission is not None
         call = ClientCall(
             webhook_id=webhook.id,
@@ -148,7 +148,7 @@ class SubmitEndpoint:
             async with self._services.submitter.passing(listed, call) as answer:
                 if isinstance(answer, Rejected):
                     self._write_line(call.webhook_id, call.method, "rejected", answer.code)
-                    raise _problem(answer)
+                    raise problem_of(answer)
                 async for piece in answer.iter_bytes():
                     if status is None:
                         await send(_start(answer))
@@ -212,7 +212,7 @@ def _start(answer: ProviderAnswer) -> dict[str, object]:
 def _answered(told: Forwarded | Rejected, call: ClientCall) -> Forwarded:
     """What the provider said. Raises Problem for what Relay says itself."""
     if isinstance(told, Rejected):
-        raise _problem(told)
+        raise problem_of(told)
     return told
 
 
@@ -226,7 +226,8 @@ def _response(told: Forwarded) -> Response:
     return Response(body, told.http_status, headers)
 
 
-def _problem(rejected: Rejected) -> Problem:
+def problem_of(rejected: Rejected) -> Problem:
+    """What Relay itself answers, as it goes out."""
     given = {"allow": rejected.allow, JOB_ID: rejected.job_id}
     headers = {name: value for name, value in given.items() if value is not None}
     if rejected.retry_after is not None:

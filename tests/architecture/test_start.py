@@ -22,6 +22,7 @@ HEAVY: Final = {
     "jinja2": "for a page",
     "mako": "by Alembic",
     "openapi_pydantic": "for /openapi.json and /docs",
+    "relay.demo": "where somebody wants to play",
     "rich": "on the command line",
     "sqlalchemy.orm": "never, but SQLAlchemy's asynchronous engine brings it along",
 }

@@ -59,7 +59,7 @@ class Running:
 
     async def _live(self) -> None:
         database = f"sqlite:///{self._directory / 'relay.db'}"
-        async with travelling(database, self._directory, log_level="error") as self.world:
+        async with travelling(database, self._directory, plays=True, log_level="error") as self.world:
             self._ready.set()
             await self._done.wait()
 

@@ -57,7 +57,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, 
     """What `relay serve` and `relay worker` would have started, instead of starting it."""
     calls: list[tuple[str, Settings, bool | None]] = []
 
-    def run_serve(settings: Settings, with_worker: bool) -> int:
+    def run_serve(settings: Settings, with_worker: bool, playground: object) -> int:
         calls.append(("serve", settings, with_worker))
         return 5
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,17 @@ def run_curl(line: str) -> Any:
         return orjson.loads(answer.read())
 
 
+def playground_of(url: str, key: str) -> str:
+    """The dashboard's playground, as somebody sees it who signs in with the key."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    headers = {"origin": url.removesuffix("/ui/playground"), "sec-fetch-site": "same-origin"}
+    form = urllib.parse.urlencode({"key": key, "next": "/ui/playground"}).encode()
+    sign_in = urllib.request.Request(url.replace("playground", "sign-in"), data=form, headers=headers)
+    with browser.open(sign_in, timeout=10) as answer:
+        page: str = answer.read().decode()
+    return page
+
+
 def test_the_round_trip_is_shown_the_curl_lines_work_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     with playing(tmp_path) as demo:
         ask = demo.until("curl -u")
@@ -115,6 +127,8 @@ def test_the_round_trip_is_shown_the_curl_lines_work_and_ctrl_c_ends_it(tmp_path
         assert run_curl(ask)["message"] == "Request received"
         demo.until("signature verified", count=2)
         assert len(run_curl(look)["data"]) == 2
+        facts = {line[:16].strip(): line.split()[-1] for line in demo.lines if "://" in line or "admin key" in line}
+        assert playground_of(facts["playground"], facts["admin key"]).count('name="scenario"') > 5
         assert demo.interrupt() < PROMISED_END_SECONDS
         assert demo.process.returncode == 0, demo.said()
     assert list((tmp_path / "tmp").iterdir()) == []

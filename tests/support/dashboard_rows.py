@@ -77,7 +77,7 @@ class Filled:
     def paths(self, webhook_id: str, replay_id: str) -> list[str]:
         """Every page, once it is filled."""
         return [
-            "/ui/", "/ui/jobs", f"/ui/jobs/{self.job.id}", f"/ui/jobs/{self.waiting.id}",
+            "/ui/", "/ui/playground", "/ui/jobs", f"/ui/jobs/{self.job.id}", f"/ui/jobs/{self.waiting.id}",
             f"/ui/jobs/{self.job.id}?payload=raw",
             "/ui/webhooks", f"/ui/webhooks/{webhook_id}", f"/ui/webhooks/{webhook_id}/rotate",
             "/ui/webhooks/new", "/ui/webhooks/new?provider=runpod", f"/ui/webhooks/{webhook_id}/edit",

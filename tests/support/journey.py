@@ -23,6 +23,7 @@ import orjson
 from relay.app import Relay
 from relay.clock import Clock, Instant, SystemClock
 from relay.demo.netnut import NetNut
+from relay.demo.playground import Playground
 from relay.demo.sink import Sink
 from relay.model import Secret
 from relay.settings import Settings
@@ -216,10 +217,15 @@ def settings_of(url: str, directory: Path, **more: Any) -> Settings:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock | None = None, *, serves: bool = True, works: bool = True
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    serves: bool = True,
+    works: bool = True,
+    playground: Playground | None = None,
 ) -> AsyncIterator[Relay]:
     """A relay in this process."""
-    relay = Relay(settings, clock=clock, serves=serves, works=works)
+    relay = Relay(settings, clock=clock, serves=serves, works=works, playground=playground)
     await relay.start()
     try:
         yield relay
@@ -239,13 +245,19 @@ async def stand_ins(clock: Clock | None = None) -> AsyncIterator[tuple[NetNut, S
 
 
 @asynccontextmanager
-async def travelling(url: str, directory: Path, *, hurry: float = 1.0, **settings: Any) -> AsyncIterator[World]:
-    """A relay on the database at `url` with its stand-ins; with `hurry` all waits are that many times shorter."""
+async def travelling(
+    url: str, directory: Path, *, hurry: float = 1.0, plays: bool = False, **settings: Any
+) -> AsyncIterator[World]:
+    """A relay on the database at `url` with its stand-ins; with `hurry` all waits are that many times shorter.
+
+    With `plays` the dashboard has its playground.
+    """
     clock = HurriedClock(hurry) if hurry != 1.0 else SystemClock()
     chosen = settings_of(url, directory, **settings)
     async with AsyncExitStack() as stack:
         netnut, sink, session = await stack.enter_async_context(stand_ins(clock))
-        await stack.enter_async_context(running(chosen, clock))
+        playground = await stack.enter_async_context(Playground(clock)) if plays else None
+        await stack.enter_async_context(running(chosen, clock, playground=playground))
         yield World(session, chosen.public_url, netnut, sink)
 
 

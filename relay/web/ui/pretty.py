@@ -31,7 +31,11 @@ def shown_payload(result: Result | None, beginning: bytes | None, most: int) -> 
     """The payload of a result, of which the first `most` bytes were read at most; None when there is none."""
     if result is None or beginning is None:
         return None
-    size = result.size_bytes or 0
+    return shown_bytes(beginning, result.size_bytes or 0, most)
+
+
+def shown_bytes(beginning: bytes, size: int, most: int) -> Shown:
+    """The first bytes, `most` at most, of `size`."""
     whole = size <= most and size == len(beginning)
     text = beginning.decode("utf-8", "replace")
     broken = indented(text) if whole and is_strict_json(beginning) else None

@@ -25,6 +25,7 @@ from relay.web.ui import (
     jobs,
     metrics,
     overview,
+    playground,
     problems,
     replays,
     settings_page,
@@ -98,18 +99,25 @@ PAGES: Final[Mapping[tuple[str, str], Handler]] = {
     ("POST", "/ui/replays/{id}/resume"): replays.resume,
     ("POST", "/ui/replays/{id}/cancel"): replays.cancel,
     ("GET", "/ui/metrics"): metrics.page,
+    ("GET", "/ui/playground"): playground.show,
     ("GET", "/ui/settings"): settings_page.page,
     ("POST", "/ui/keys"): settings_page.create_key,
     ("POST", "/ui/keys/{id}/revoke"): settings_page.revoke_key,
+}
+# Only where the operator has asked for it.
+PLAYED: Final[Mapping[tuple[str, str], Handler]] = {
+    ("POST", "/ui/playground"): playground.play,
+    ("POST", "/ui/playground/remove"): playground.remove,
 }
 
 
 def ui_routes(services: Services, settings: Settings) -> list[BaseRoute]:
     """All of them, and `/ui` for who leaves the slash away."""
+    pages = PAGES if services.playground is None else {**PAGES, **PLAYED}
     keys = settings.secret_keys
     desk = Desk(services=services, settings=settings, sessions=Sessions(keys), links=SignInLinks(keys))
     by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
-    for (method, path), handler in PAGES.items():
+    for (method, path), handler in pages.items():
         by_path.setdefault(path, {})[method] = _signed_in(desk, handler)
     for (method, path), opened in OPEN.items():
         by_path.setdefault(path, {})[method] = _for_anybody(desk, opened)

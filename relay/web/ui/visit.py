@@ -47,6 +47,7 @@ DONE: Final[Mapping[str, str]] = {
     "retried": "Queued: they are due now. What comes of it shows up below.",
     "replays_started": "Started: how far they are shows below.",
     "changed": "Saved.",
+    "playground_removed": "Removed: the playground's webhooks and its subscription. What they brought is still stored.",
     "revoked": "The key is revoked; sessions that were signed in with it are over.",
 }
 

@@ -21,7 +21,7 @@ from relay.web.api.results import ResultView
 from relay.web.fields import Paged
 from relay.web.ui.pretty import shown_payload
 from relay.web.ui.visit import Visit
-from relay.web.ui.waterfall import Lane, Mark, picture
+from relay.web.ui.waterfall import Lane, Mark, Picture, picture
 from relay.web.ui.words import cut
 
 SHOWN_BYTES: Final = 64 * 1024
@@ -48,23 +48,44 @@ class Stored:
     beginning: bytes | None  # of its payload
 
 
+@frozen(kw_only=True)
+class Life:
+    """Everything that is stored of one job."""
+
+    job: JobView
+    fetches: list[AttemptView]
+    notified: list[NotificationView]  # newest first
+    ended: list[ResultView]  # newest first
+    stored: Stored
+    is_over: bool  # nothing more will happen by itself
+    picture: Picture
+
+
 async def show(visit: Visit) -> Response:
     """The page of one job."""
-    job = await visit.ask(api.show, JobView, id=visit.id)
-    fetches = (await visit.ask(api.list_attempts, AttemptsView, id=visit.id)).data
-    notified = (await visit.ask(notification_api.page, Paged, query=[("job_id", visit.id)])).data
-    ended = (await visit.ask(result_api.page, Paged, query=[("job_id", visit.id)])).data
+    life = await life_of(visit, visit.id)
+    job, stored = life.job, life.stored
+    return visit.page(
+        "job.html", f"Job {job.provider_job_id or job.id}", job=job, fetches=life.fetches, notified=life.notified,
+        ended=life.ended, stored=stored, is_over=life.is_over, picture=life.picture,
+        payload=shown_payload(stored.result, stored.beginning, SHOWN_BYTES),
+        raw=visit.request.query_params.get("payload") == "raw",
+    )  # fmt: skip
+
+
+async def life_of(visit: Visit, id: str) -> Life:
+    """One job. Raises Problem 404."""
+    job = await visit.ask(api.show, JobView, id=id)
+    fetches = (await visit.ask(api.list_attempts, AttemptsView, id=id)).data
+    notified = (await visit.ask(notification_api.page, Paged, query=[("job_id", id)])).data
+    ended = (await visit.ask(result_api.page, Paged, query=[("job_id", id)])).data
     stored = await visit.services.database.read(partial(_stored, result_ids=[item.id for item in ended]))
     lanes = [*_beginning(job, notified), *_fetching(job, fetches), *_results(ended), *_sending(visit, stored)]
     open_deliveries = any(item.delivery.status is DeliveryStatus.PENDING for item in stored.sent)
     is_over = job.status.is_final and not open_deliveries
-    return visit.page(
-        "job.html", f"Job {job.provider_job_id or job.id}", job=job, fetches=fetches, notified=notified, ended=ended,
-        stored=stored, is_over=is_over, payload=shown_payload(stored.result, stored.beginning, SHOWN_BYTES),
-        raw=visit.request.query_params.get("payload") == "raw",
-        picture=picture(lanes, now=None if is_over else visit.now, expiry=job.deadline if not job.result_id or
-                        job.deadline > (job.completed_at or 0) else None),
-    )  # fmt: skip
+    expiry = job.deadline if not job.result_id or job.deadline > (job.completed_at or 0) else None
+    drawn = picture(lanes, now=None if is_over else visit.now, expiry=expiry)
+    return Life(job=job, fetches=fetches, notified=notified, ended=ended, stored=stored, is_over=is_over, picture=drawn)
 
 
 def _stored(conn: Connection, result_ids: list[str]) -> Stored:

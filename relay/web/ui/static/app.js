@@ -127,7 +127,8 @@ async function refresh() {
 }
 async function keepFresh() {
   for (;;) {
-    await new Promise((wake) => setTimeout(wake, EVERY_MS));
+    const hurried = document.querySelector("[data-every]"); // a page whose subject is over in a moment looks more often
+    await new Promise((wake) => setTimeout(wake, hurried ? Number(hurried.dataset.every) : EVERY_MS));
     if (paused || document.hidden) continue;
     try { await refresh(); } catch (error) { byId("said").textContent = "Relay cannot be reached; trying again."; }
   }
