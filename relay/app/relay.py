@@ -23,7 +23,7 @@ from relay.pipeline.bindings import Bindings
 from relay.pipeline.breaker import Breakers
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
-from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS, Deliverer
+from relay.pipeline.deliver import Deliverer
 from relay.pipeline.expiring import ExpiringJobs
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
@@ -184,7 +184,7 @@ class Relay:
                 deliverer.run,
                 self.breakers,
                 slots=settings.delivery_slots,
-                max_seconds=max(settings.delivery_timeout_seconds, LONGEST_TIMEOUT_SECONDS),
+                timeout_seconds=settings.delivery_timeout_seconds,
             )
         fanout = Fanout(self.clock, delivering, settings.lease_seconds, self.bell)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
