@@ -11,6 +11,7 @@ from relay.clock import Instant
 from relay.ids import lowest_id
 from relay.model import EVENT, JOB, NOTIFICATION, RESULT, DeliveryStatus
 from relay.store import usage
+from relay.store.replays import LIVING
 from relay.store.schema import (
     attempts,
     captures,
@@ -44,6 +45,7 @@ def has_older(connection: Connection, limits: Mapping[str, Instant]) -> list[tup
 def drop_results(connection: Connection, webhook_id: str, before: Instant) -> int:
     """Delete some results that are older, with payloads, deliveries and attempts; how many. One with a pending delivery
     is kept."""
+    usage.held(connection, webhook_id)
     query = _droppable(webhook_id).where(results.c.id < lowest_id(RESULT, before))
     rows = list(connection.execute(query.order_by(results.c.id).limit(BATCH)))
     _drop_results(connection, webhook_id, rows)
@@ -53,7 +55,7 @@ def drop_results(connection: Connection, webhook_id: str, before: Instant) -> in
 def drop_excess(connection: Connection, webhook_id: str, most_bytes: int) -> int:
     """Delete some of the oldest results of a webhook that has more payload bytes than it may, with their jobs and
     notifications; how many."""
-    excess = usage.stored(connection, webhook_id) - most_bytes
+    excess = usage.held(connection, webhook_id) - most_bytes
     if excess <= 0:
         return 0
     rows = []
@@ -138,9 +140,10 @@ DROP: Final[Mapping[str, Drop]] = {
 
 
 def drop_replays(connection: Connection, before: Instant) -> int:
-    """Delete replays that are older and have no delivery left."""
+    """Delete replays that are older, over, and have no delivery left."""
     has = exists().where(deliveries.c.replay_id == replays.c.id, deliveries.c.replay_id != "")
-    old = select(replays.c.id).where(replays.c.created_at < before, ~has).limit(BATCH)
+    over = replays.c.status.not_in(LIVING)
+    old = select(replays.c.id).where(replays.c.created_at < before, over, ~has).limit(BATCH)
     return connection.execute(delete(replays).where(replays.c.id.in_(old))).rowcount
 
 
