@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from relay.clock import Clock, Instant, after
-from relay.store import payloads, pulling, retention, rollups, usage, webhooks
+from relay.store import idempotency, payloads, pulling, retention, rollups, usage, webhooks
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
 from relay.store.rows import Connection
@@ -15,7 +15,6 @@ from relay.workers.supervisor import Duty
 
 DAY_SECONDS: Final = 86_400.0
 ORPHAN_SECONDS: Final = 3600.0
-IDEMPOTENCY_SECONDS: Final = DAY_SECONDS
 RARELY_SECONDS: Final = 60.0
 MINUTES_KEPT_SECONDS: Final = 2 * DAY_SECONDS  # the hours are kept as long as results
 REST: Final = 4.0  # times as long as a batch of deletes took is left to others before the next
@@ -129,7 +128,7 @@ def duties(
     ]
     always = [
         Duty("pull.adopt", adopt_messages, RARELY_SECONDS),
-        duty("retention.idempotency", retention.drop_idempotency_keys, IDEMPOTENCY_SECONDS),
+        duty("retention.idempotency", retention.drop_idempotency_keys, idempotency.KEPT_SECONDS),
         Duty("retention.pages", keeper.give_back_pages, RARELY_SECONDS),
         duty("rollups.minutes", partial(rollups.drop, span=rollups.MINUTE), MINUTES_KEPT_SECONDS),
         duty("rollups.hours", partial(rollups.drop, span=rollups.HOUR), kept_seconds),
