@@ -107,6 +107,19 @@ async def test_who_dies_while_turning_it_is_finished_by_another(stage: Stage, th
     assert other.subscribers.sent == []
 
 
+async def test_who_is_slow_to_pause_holds_nothing_of_a_replay_that_was_resumed(stage: Stage) -> None:
+    """What it held, once the other had let everything go, nobody would have let go again."""
+    await stage.add_subscription()
+    await store(stage, 3)
+    replay = await planned(stage, request())
+    assert await stage.database.write(partial(replays.hold_some, id=replay.id, after_id="")) is None
+    await stage.replayer.pause(replay.id)
+    assert await stage.database.write(partial(replays.let_go_some, id=replay.id, after_id="")) is None
+    assert all(replays.is_held(item) for item in await stage.deliveries())
+    await stage.replayer.resume(replay.id)
+    assert not any(replays.is_held(item) for item in await stage.deliveries())
+
+
 async def test_the_counts_follow_whatever_happens_to_its_deliveries(stage: Stage) -> None:
     subscription = await stage.add_subscription()
     await store(stage, 6)
