@@ -36,11 +36,15 @@ def count_some(conn: Connection, webhook_id: str, now: Instant) -> int:
     return len(rows)
 
 
-def held(conn: Connection, webhook_id: str) -> int:
-    """Bytes of all results that have been counted. Whoever is about to delete some calls this before looking for them:
-    until the transaction ends nobody else counts or deletes any of this webhook, so nothing is subtracted twice."""
-    query = select(usage.c.bytes).where(usage.c.webhook_id == webhook_id).with_for_update()
-    return conn.execute(query).scalar() or 0
+def stored(conn: Connection, webhook_id: str) -> int:
+    """Bytes of all results that have been counted."""
+    return conn.execute(select(usage.c.bytes).where(usage.c.webhook_id == webhook_id)).scalar() or 0
+
+
+def held(conn: Connection, webhook_id: str) -> None:
+    """Whoever is about to delete results of a webhook calls this before looking at them: until the transaction ends
+    nobody else counts or deletes any of its, so nothing is subtracted twice."""
+    conn.execute(select(usage.c.bytes).where(usage.c.webhook_id == webhook_id).with_for_update())
 
 
 def subtract(conn: Connection, webhook_id: str, gone: Sequence[tuple[str, int]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -48,8 +48,10 @@ class Housekeeper:
         }
         count = 0
         for kind, webhook_id in await self._database.read(partial(retention.has_older, limits=limits)):
-            drop, before = retention.DROP[kind], limits[webhook_id]
-            count += await self._write(partial(_drop, drop=drop, webhook_id=webhook_id, before=before))
+            find, drop = retention.KINDS[kind]
+            ids = await self._database.read(partial(_find, find=find, webhook_id=webhook_id, before=limits[webhook_id]))
+            if ids:
+                count += await self._write(partial(_drop, drop=drop, webhook_id=webhook_id, ids=ids))
         return count
 
     def _days(self, own: float | None) -> float:
@@ -66,7 +68,10 @@ class Housekeeper:
         for webhook_id, most in limits.items():
             now = self._clock.now()
             count += await self._write(partial(usage.count_some, webhook_id=webhook_id, now=now))
-            count += await self._write(partial(retention.drop_excess, webhook_id=webhook_id, most_bytes=most))
+            find = partial(retention.excess_results, webhook_id=webhook_id, most_bytes=most)
+            if ids := await self._database.read(find):
+                drop = partial(retention.drop_excess, webhook_id=webhook_id, ids=ids, most_bytes=most)
+                count += await self._write(drop)
         return count
 
     async def give_back_pages(self) -> int:
@@ -83,8 +88,12 @@ class Housekeeper:
         return count
 
 
-def _drop(connection: Connection, drop: retention.Drop, webhook_id: str, before: Instant) -> int:
-    return drop(connection, webhook_id, before)
+def _find(connection: Connection, find: retention.Find, webhook_id: str, before: Instant) -> list[str]:
+    return find(connection, webhook_id, before)
+
+
+def _drop(connection: Connection, drop: retention.Drop, webhook_id: str, ids: Sequence[str]) -> int:
+    return drop(connection, webhook_id, ids)
 
 
 def duties(

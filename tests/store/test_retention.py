@@ -45,9 +45,10 @@ async def test_two_nodes_that_delete_the_same_subtract_it_once(migrated_postgres
     """Each subtracted what both had read: the count fell behind, and a webhook could keep more than it may."""
     one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
     made = await _counted(one, 6)
+    ids = [item.id for item in made]
     works: dict[str, Callable[[Connection], object]] = {
-        "excess": partial(retention.drop_excess, webhook_id="wh_1", most_bytes=400),
-        "old": partial(retention.drop_results, webhook_id="wh_1", before=LATER),
+        "excess": partial(retention.drop_excess, webhook_id="wh_1", ids=ids, most_bytes=400),
+        "old": partial(retention.drop_results, webhook_id="wh_1", ids=ids),
         "erased": partial(results.erase, id=made[0].id, now=LATER),
     }
     begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
