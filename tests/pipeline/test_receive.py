@@ -374,21 +374,6 @@ async def test_an_unprocessable_one_is_taken_once_its_origin_is_allowed(stage: S
     assert (await stage.the_job()).status == "completed"
 
 
-async def test_an_unprocessable_one_at_a_jobs_own_url_is_still_that_jobs_when_it_is_taken(stage: Stage) -> None:
-    """Reprocessed it made a job of its own, and the one that waited for it went on waiting."""
-    webhook = await stage.add_webhook(origins=(ORIGIN,))
-    tracked = await stage.tracker.track(webhook, _request("j-1", None))
-    assert isinstance(tracked, Tracked)
-    token = stage.tokens.mint(webhook.id, webhook.generation, tracked.job.id)
-    answer = await stage.accept(webhook, {"response_url": "https://eu.provider.example/1"}, token=token)
-    assert (answer.status, answer.job_id) == ("unprocessable", None)
-    await stage.change_webhook(webhook, origins=(ORIGIN, "https://eu.provider.example"))
-    assert answer.notification_id is not None
-    taken = await stage.receiver.reprocess(answer.notification_id)
-    assert isinstance(taken, Notification) and (taken.status, taken.job_id) == ("accepted", tracked.job.id)
-    assert (await stage.the_job()).response_url == "https://eu.provider.example/1"
-
-
 # --- jobs, keys and whose they are ---
 
 
