@@ -128,7 +128,7 @@ class Relay:
         self.links = PayloadLinks(settings.secret_keys)
         self.profiles = load_profiles(settings.providers_dir)
         await guards.check_keys(self.database, self.vault, clock)
-        self.configuration = ConfigurationCache(self.database, self.vault.unseal, self._configuration_changed)
+        self.configuration = ConfigurationCache(self.database, self.vault.unseal)
         await guards.load_configuration(self.configuration)
         self.heartbeat = Heartbeat(
             new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
@@ -148,6 +148,7 @@ class Relay:
         )
         self._open_doors()
         self._assemble_stages()
+        self.configuration.on_change = self._configuration_changed
 
     def _open_doors(self) -> None:
         settings = self.settings
@@ -277,8 +278,7 @@ class Relay:
             self.delivering.hint()
 
     def _configuration_changed(self) -> None:
-        if hasattr(self, "deliverer"):
-            self.deliverer.outgoing.forget_bodies()  # a payload may have been erased
+        self.deliverer.outgoing.forget_bodies()  # a payload may have been erased
         self.jobs_due()
         self.deliveries_due()
 
