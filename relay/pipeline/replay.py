@@ -142,15 +142,19 @@ class Replayer:
         return await self._floor.database.read(query)
 
     async def start(self, request: ReplayRequest, record: Record[Replay] | None = None) -> Replay:
-        """Store a replay; it is planned and sent from now on."""
+        """Store a replay; it is planned and sent from now on.
+
+        Whom it is for is settled here: one that is paused for a while, or made, half-way through would get half of it.
+        """
         now = self._floor.clock.now()
+        targets = targets_of(request.subscription_ids, await self._floor.configuration.refresh())
 
         def write(connection: Connection) -> Replay:
             replay = Replay(
                 id=new_id(REPLAY, now),
                 status=ReplayStatus.RUNNING,
                 filter=_to_json(request.filter),
-                subscription_ids=request.subscription_ids,
+                subscription_ids=[target.id for target in targets],
                 mode=request.mode,
                 new_message_id=request.new_message_id,
                 rate_per_second=request.rate_per_second,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -121,6 +122,22 @@ async def test_who_is_slow_to_pause_holds_nothing_of_a_replay_that_was_resumed(s
     assert all(replays.is_held(item) for item in await stage.deliveries())
     await stage.replayer.resume(replay.id)
     assert not any(replays.is_held(item) for item in await stage.deliveries())
+
+
+async def test_a_replay_is_for_those_that_were_active_when_it_began_and_for_all_of_it(sqlite_stage: Stage) -> None:
+    """Whoever was paused while a page was planned never got that page."""
+    stage = sqlite_stage
+    steady, interrupted = await stage.add_subscription(), await stage.add_subscription()
+    await store(stage, AHEAD * 2)
+    replay = await planned(stage, request())
+    await stage.change_subscription(interrupted, status=SubscriptionStatus.PAUSED)
+    late = await stage.add_subscription()
+    await everything(stage)
+    await stage.change_subscription(interrupted, status=SubscriptionStatus.ACTIVE)
+    await everything(stage)
+    had = Counter(item.subscription_id for item in await stage.deliveries())
+    assert had == {steady.id: AHEAD * 2, interrupted.id: AHEAD * 2} and late.id not in had
+    assert (await as_it_is(stage, replay)).status is ReplayStatus.DONE
 
 
 async def test_a_replay_that_cannot_go_on_stops_no_other(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
