@@ -59,7 +59,7 @@ class NewReplay(Request):
     )
 
     filter: ReplayFilter
-    subscription_ids: Annotated[list[SubscriptionId] | None, Field(description="Null: all active ones that match.")] = (
+    subscription_ids: Annotated[list[SubscriptionId] | None, Field(description="Null: all that are active now.")] = (
         None
     )
     mode: Annotated[
