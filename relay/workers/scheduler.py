@@ -68,6 +68,7 @@ class Scheduler(Generic[W]):
         self._hinted = True
         self._read_at = -math.inf
         self._read_by = math.inf  # when something becomes due by the passing of time alone
+        self._asked_at = -math.inf  # for that
         self._wake = asyncio.Event()
         self.paused = False
 
@@ -111,7 +112,7 @@ class Scheduler(Generic[W]):
         return age >= (REFILL_SECONDS if self._hinted else IDLE_SECONDS)
 
     async def _read(self) -> None:
-        self._hinted, self._read_by = False, math.inf
+        self._hinted, self._read_by, self._asked_at = False, math.inf, -math.inf
         self._read_at = self._clock.monotonic()
         now = self._clock.now()
         under_way = self._crew.row_ids()  # they may be settled by the time the answer is here
@@ -219,14 +220,24 @@ class Scheduler(Generic[W]):
             seconds = min(seconds, self._crew.slots.opens_in(lane))
         # What waits in memory and cannot go, of a paused lane for example, is no reason to be late for others.
         if seconds > HANDFUL_SECONDS and not self._hinted:
-            now = self._clock.now()
-            coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
-            since_read = self._clock.monotonic() - self._read_at
-            if coming is not None and (left := max((coming - now) / 1000, HANDFUL_SECONDS - since_read)) < seconds:
-                seconds = left
-                # Not a hint: a slot that is freed meanwhile is no reason to look, nothing waits for one.
-                self._read_by = self._clock.monotonic() + max(left, SHORTEST_SECONDS) - CLOCK_SECONDS
+            seconds = min(seconds, await self._seconds_to_next(seconds))
         return max(seconds, SHORTEST_SECONDS)
+
+    async def _seconds_to_next(self, most: float) -> float:
+        """Until something becomes due by the passing of time alone, if that is before `most`. While a lane is full this
+        is called at each slot that is freed, so the database is not asked each time."""
+        began = self._clock.monotonic()
+        if began - self._asked_at < HANDFUL_SECONDS and (self._lanes or self._more):
+            return self._read_by - began
+        self._asked_at = began
+        now = self._clock.now()
+        coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
+        since_read = self._clock.monotonic() - self._read_at
+        if coming is None or (left := max((coming - now) / 1000, HANDFUL_SECONDS - since_read)) >= most:
+            return most
+        # Not a hint: a slot that is freed meanwhile is no reason to look, nothing waits for one.
+        self._read_by = self._clock.monotonic() + max(left, SHORTEST_SECONDS) - CLOCK_SECONDS
+        return left
 
 
 def _due_in_lanes(connection: Connection, queue: QueueTable, limits: Mapping[str, int], now: Instant) -> list[Due]:

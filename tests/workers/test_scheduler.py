@@ -132,6 +132,17 @@ async def test_what_waits_for_a_paused_subscription_makes_nobody_late(sqlite_sta
         assert settled_at is not None and row.due_at is not None and settled_at <= after(row.due_at, 0.3)
 
 
+async def test_a_lane_that_is_full_costs_no_look_at_each_slot_that_is_freed(sqlite_stage: Stage) -> None:
+    stage, rows = sqlite_stage, 200
+    narrow = await stage.add_subscription(max_in_flight=1)
+    await stage.database.write(lambda c: bulk_deliveries(c, [narrow.id], rows, stage.clock.now()))
+    stage.supervise()
+    before = stage.database.asked
+    await stage.elapse(1)
+    assert all(row["status"] == "cancelled" for row in await rows_of(stage.database, schema.deliveries))
+    assert stage.database.asked - before <= 3 * rows + 20, "a claim, a look at the result, a settlement"
+
+
 async def test_a_replay_stands_behind_live_deliveries_in_a_large_backlog_too(sqlite_stage: Stage) -> None:
     stage = sqlite_stage
     lane, other = await stage.add_subscription(max_in_flight=2), await stage.add_subscription(max_in_flight=1)
