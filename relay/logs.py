@@ -45,6 +45,7 @@ _DENSE: Final[tuple[_Rule, ...]] = (
     (b"api-key", re.compile(rb"(api-key[\"'\\]*\s*[:=,]\s*b?[\"'\\]*)[^\s\"'\\,;]+", re.I), rb"\1[redacted]"),
     (b"rk_", re.compile(rb"\brk_[0-9A-Za-z_]{16,}"), b"rk_[redacted]"),
     (b"whsec_", re.compile(rb"\bwhsec_[A-Za-z0-9+/=_-]+"), b"whsec_[redacted]"),
+    (b"whsk_", re.compile(rb"\bwhsk_[A-Za-z0-9+/=_-]+"), b"whsk_[redacted]"),
 )
 # Callback tokens and payload links: `….{number}.{signature}`, for a callback of one job `….{number}.{job}.{signature}`.
 _NUMBER: Final = re.compile(rb"\.\d{1,18}\.")

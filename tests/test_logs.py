@@ -31,6 +31,7 @@ PLANTED = [
     "[(b'X-Api-Key', b'SECRETSECRET')]",
     "key rk_" + "a" * 32 + "_SECRETSECRET",
     "whsec_SECRETSECRET+/=",
+    "whsk_SECRETSECRET+/=",
     "postgresql://relay:SECRETSECRET@db.internal/relay",
 ]
 MARKS = ("s" * 43, "SECRETSECRET", "U0VDUkVU", "more?x=1")

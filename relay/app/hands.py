@@ -10,6 +10,7 @@ from relay.clock import Clock
 from relay.ids import is_replayed
 from relay.model import Job, SubscriptionStatus, WebhookStatus
 from relay.pipeline.breaker import Breakers
+from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS
 from relay.pipeline.fanout import DeliveryWork
 from relay.store import deliveries, jobs, schema
 from relay.store.configuration import ConfigurationCache
@@ -203,9 +204,12 @@ def deliver_hands(
     breakers: Breakers,
     *,
     slots: int,
-    max_seconds: float,
+    timeout_seconds: float,
 ) -> DeliverHands:
-    """Hands that deliver: every subscription in turn, whatever its backlog; one that is down is left alone."""
+    """Hands that deliver: every subscription in turn, whatever its backlog; one that is down is left alone.
+
+    `timeout_seconds` is for subscriptions that have none of their own.
+    """
     configuration = platform.configuration
 
     def limit_of(subscription_id: str) -> LaneLimit:
@@ -222,13 +226,21 @@ def deliver_hands(
             if configuration.current.may_deliver(item.id) and not breakers.holds(item.id)
         ]
 
+    def probe_seconds(subscription_id: str) -> float | None:
+        limit, found = limit_of(subscription_id), configuration.current.subscriptions.get(subscription_id)
+        if not limit.open or not limit.max_in_flight:
+            return None
+        own = None if found is None else found.timeout_seconds
+        return MARGIN_SECONDS + (timeout_seconds if own is None else own)
+
+    breakers.probe_seconds = probe_seconds
     return DeliverHands(
         DELIVER,
         platform,
         slots=Slots(slots, limit_of, platform.clock, breakers, share=DELIVERY_SHARE),
         handle=handle,
         open_lanes=open_lanes,
-        max_seconds=max_seconds,
+        max_seconds=max(timeout_seconds, LONGEST_TIMEOUT_SECONDS),
     )
 
 

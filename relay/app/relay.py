@@ -23,7 +23,7 @@ from relay.pipeline.bindings import Bindings
 from relay.pipeline.breaker import Breakers
 from relay.pipeline.capture import Captures
 from relay.pipeline.concluding import Concluder
-from relay.pipeline.deliver import LONGEST_TIMEOUT_SECONDS, Deliverer
+from relay.pipeline.deliver import Deliverer
 from relay.pipeline.expiring import ExpiringJobs
 from relay.pipeline.fanout import Fanout
 from relay.pipeline.fetch import Fetcher, FetchLimits
@@ -132,7 +132,7 @@ class Relay:
         self.links = PayloadLinks(settings.secret_keys)
         self.profiles = load_profiles(settings.providers_dir)
         await guards.check_keys(self.database, self.vault, clock)
-        self.configuration = ConfigurationCache(self.database, self.vault.unseal, self._configuration_changed)
+        self.configuration = ConfigurationCache(self.database, self.vault.unseal)
         await guards.load_configuration(self.configuration)
         self.heartbeat = Heartbeat(
             new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
@@ -152,6 +152,7 @@ class Relay:
         )
         self._open_doors()
         self._assemble_stages()
+        self.configuration.on_change = self._configuration_changed
 
     def _open_doors(self) -> None:
         settings, played = self.settings, self.playground
@@ -194,7 +195,7 @@ class Relay:
                 deliverer.run,
                 self.breakers,
                 slots=settings.delivery_slots,
-                max_seconds=max(settings.delivery_timeout_seconds, LONGEST_TIMEOUT_SECONDS),
+                timeout_seconds=settings.delivery_timeout_seconds,
             )
         fanout = Fanout(self.clock, delivering, settings.lease_seconds, self.bell)
         limits = FetchLimits(settings.fetch_timeout_seconds, settings.max_result_bytes)
@@ -287,8 +288,7 @@ class Relay:
             self.delivering.hint()
 
     def _configuration_changed(self) -> None:
-        if hasattr(self, "deliverer"):
-            self.deliverer.outgoing.forget_bodies()  # a payload may have been erased
+        self.deliverer.outgoing.forget_bodies()  # a payload may have been erased
         self.jobs_due()
         self.deliveries_due()
 

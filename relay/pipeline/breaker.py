@@ -34,7 +34,7 @@ OPENS_AFTER: Final = 5  # attempts in a row that found nobody
 NOTED_AFTER: Final = 3  # failures of any kind: since when there is nothing else is worth remembering
 FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
-PROBE_SECONDS: Final = 60.0  # a probe that brought no news in this time may be made by another node
+PROBE_SECONDS: Final = 60.0  # a probe that brought no news in this time may be made again, by any node
 RAMP_SECONDS: Final = 7.0  # 2 ** 7 deliveries have been let through then
 
 
@@ -80,6 +80,8 @@ class Breakers:
         self._database = database
         self._clock = clock
         self.hint = hint  # that something may go
+        # How long a probe of this lane may take here; None: this node's part of the lane's limits is none at all.
+        self.probe_seconds: Callable[[str], float | None] = lambda lane: PROBE_SECONDS
         self._lanes: dict[str, _Lane] = {}
         self._succeeded: set[str] = set()
         self._writes = 0
@@ -290,8 +292,10 @@ class Breakers:
         return 0
 
     async def _take_probe(self, lane: str, now: Instant) -> None:
-        until = after(now, PROBE_SECONDS)
-        take = partial(breakers.take_probe, subscription_id=lane, now=now, until=until)
+        seconds = self.probe_seconds(lane)
+        if seconds is None:
+            return  # whoever has a part of it takes the probe
+        take = partial(breakers.take_probe, subscription_id=lane, now=now, until=after(now, seconds))
         if await self._database.write(take) and self.is_open(lane):
             known = self._lanes[lane]
             known.granted_at, known.probing = now, False

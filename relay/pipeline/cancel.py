@@ -21,7 +21,7 @@ from relay.pipeline.asking import Asked
 from relay.pipeline.bindings import Binding
 from relay.pipeline.concluding import Concluder
 from relay.pipeline.decision import Conclusion, Reading
-from relay.pipeline.excerpt import redact
+from relay.pipeline.excerpt import redact, scrub
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.prepare import origin_problem
@@ -118,7 +118,7 @@ class Canceller:
             return await self._took(job, answer)
         if answer.kind == "asked":
             return Cancelled(await self._asked(job), confirmed=False)
-        said = "" if answer.error is None else f": {redact(answer.error, binding.confidential())}"
+        said = "" if answer.error is None else f": {scrub(redact(answer.error, binding.confidential()))}"
         if answer.kind in ("too_late", "not_found", "refused"):  # most likely because it has ended
             await self._look_at_once(job)
         if answer.kind in ("too_late", "not_found"):

@@ -97,9 +97,10 @@ def conclude_inline(notice: Notice) -> Conclusion:
 
 
 def postpone(job: Job, now: Instant, *, seconds: float, error: str) -> Postponed:
-    """Nothing could be asked: look again later."""
+    """Nothing could be asked: look again later; at a job that has ended, for as long as the provider keeps anything."""
+    due_at = after(now, seconds)
     return Postponed(
-        due_at=after(now, seconds),
+        due_at=None if _is_past_looking(job, due_at) else due_at,
         status=job.status,
         deadline=job.deadline,
         step=job.step,
@@ -182,16 +183,19 @@ def _again(job: Job, binding: Binding, reading: Reading, now: Instant, chance: f
         chance=chance,
         at_least=_at_least(reading),
     )
-    # looking at an ended job again ends with what the provider keeps
-    no_more = job.status.is_final and due_at > min(job.deadline, job.give_up_at)
     return Postponed(
-        due_at=None if no_more else due_at,
+        due_at=None if _is_past_looking(job, due_at) else due_at,
         status=job.status,
         deadline=job.deadline,
         step=job.step + 1,
         provider_status=(verdict.provider_status if verdict else None) or job.provider_status,
         last_error=_error_of(reading),
     )
+
+
+def _is_past_looking(job: Job, due_at: Instant) -> bool:
+    """Looking at an ended job again ends with what the provider keeps."""
+    return job.status.is_final and due_at > min(job.deadline, job.give_up_at)
 
 
 def _deadline_after(job: Job, binding: Binding, verdict: Verdict, now: Instant) -> Instant:

@@ -18,7 +18,7 @@ from relay.model import Job
 from relay.outbound.provider_door import ProviderDoor, ProviderRequest
 from relay.pipeline.bindings import Binding
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
-from relay.pipeline.excerpt import redact
+from relay.pipeline.excerpt import redact, scrub
 from relay.pipeline.floor import Floor
 from relay.pipeline.forwarding import body_to_return, headers_to_return
 from relay.pipeline.prepare import job_keys, origin_problem
@@ -221,7 +221,7 @@ class Exchanges:
     def _error(self, exchange: Exchange, said: Submitted, http_status: int) -> str:
         secrets = [*exchange.binding.confidential(), exchange.call.key]
         text = f"submit {said.kind}: HTTP {http_status}" + (f": {said.error}" if said.error else "")
-        return redact(text, secrets)[:MAX_ERROR_CHARS]
+        return scrub(redact(text, secrets))[:MAX_ERROR_CHARS]
 
     def _write_line(self, exchange: Exchange) -> None:
         log.info(

@@ -97,18 +97,24 @@ class Fetcher:
         return 0
 
     async def _postpone(self, job: Job, *, seconds: float, error: str) -> None:
-        step = postpone(job, self._floor.clock.now(), seconds=seconds, error=error)
-        await self._concluder.postpone(job, step, None)
+        """Nothing came of it through no fault of the provider: look again later, until it is time to give up."""
+        now = self._floor.clock.now()
+        if now >= job.give_up_at and not job.status.is_final:
+            await self._give_up(job, f"gave up: {error}")
+        else:
+            await self._concluder.postpone(job, postpone(job, now, seconds=seconds, error=error), None)
 
     async def _nothing_to_ask(self, job: Job) -> None:
         """Neither a URL nor an id is known yet: a notification may still bring one, until it is time to give up."""
-        now = self._floor.clock.now()
-        if now < job.give_up_at or job.status.is_final:
+        if self._floor.clock.now() >= job.give_up_at and not job.status.is_final:
+            await self._give_up(job, "gave up: there was never anything to ask")
+        else:
             await self._postpone(job, seconds=NOTHING_TO_ASK_SECONDS, error="nothing_to_ask")
-            return
-        why = "gave up: there was never anything to ask"
+
+    async def _give_up(self, job: Job, why: str) -> None:
         conclusion = Conclusion(JobStatus.EXPIRED, why, with_payload=False, provider_status=job.provider_status)
-        await self._concluder.conclude(job, conclusion, Asked(self._floor.payloads.spool(), now, 0, Reading()), None)
+        nothing = Asked(self._floor.payloads.spool(), self._floor.clock.now(), 0, Reading())
+        await self._concluder.conclude(job, conclusion, nothing, None)
 
     async def _fetch(self, job: Job, binding: Binding, url: str) -> int:
         asked = await self._asker.ask(job, binding, url)

@@ -8,6 +8,7 @@ An origin that never throttles has no pace at all.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -65,6 +66,7 @@ class OriginGate:
         self._clock = clock
         self._origin_of = origin_of
         self._origins: dict[str, _Origin] = {}
+        self._entered: dict[str, deque[_Origin]] = {}  # by lane, whose origin may be another one by the time it leaves
 
     # --- what the slots ask ---
 
@@ -79,13 +81,17 @@ class OriginGate:
                 return False
             origin.probing = True
         origin.in_flight += 1
+        self._entered.setdefault(lane, deque()).append(origin)
         if origin.pace is not None:
             origin.tokens -= 1.0
         return True
 
     def leave(self, lane: str, *, used: bool = True) -> None:
         """A call is over, or was not made after all. A probe that brought no news lets the next one try."""
-        origin = self._origin(lane)
+        entered = self._entered[lane]
+        origin = entered.popleft()
+        if not entered:
+            del self._entered[lane]
         origin.in_flight -= 1
         if not used and origin.pace is not None:
             origin.tokens += 1.0

@@ -88,7 +88,9 @@ class Preparer:
         notification = new_notification(webhook.id, inbound, status, reason)
         key = dedupe_key(webhook.id, notice.delivery_id, inbound)
         if status is not NotificationStatus.ACCEPTED:
-            return Accept(config_version=version, notification=notification, body=inbound.body, dedupe_key=key)
+            return Accept(
+                config_version=version, notification=notification, body=inbound.body, dedupe_key=key, job_id=job_id
+            )
         takes_new = webhook.untracked == "accept" and job_id is None
         job = self._new_job(binding, notice, inbound.received_at, claim(webhook.id) if takes_new else None)
         return Accept(

@@ -13,7 +13,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+import structlog
+
 from relay.clock import Instant, after, parse_rfc3339, rfc3339
+from relay.errors import StoreError
 from relay.frozen import frozen
 from relay.ids import instant_of, new_id
 from relay.model import REPLAY, Replay, ReplayStatus, Result, Subscription, SubscriptionStatus
@@ -26,6 +29,8 @@ from relay.pipeline.sieve import Sieves
 from relay.store import deliveries, replaying, replays
 from relay.store.replaying import Candidates
 from relay.store.rows import Connection
+
+log = structlog.get_logger(__name__)
 
 SAMPLES: Final = 5
 TIMES: Final = (
@@ -140,15 +145,19 @@ class Replayer:
         return await self._floor.database.read(query)
 
     async def start(self, request: ReplayRequest, record: Record[Replay] | None = None) -> Replay:
-        """Store a replay; it is planned and sent from now on."""
+        """Store a replay; it is planned and sent from now on.
+
+        Whom it is for is settled here: one that is paused for a while, or made, half-way through would get half of it.
+        """
         now = self._floor.clock.now()
+        targets = targets_of(request.subscription_ids, await self._floor.configuration.refresh())
 
         def write(connection: Connection) -> Replay:
             replay = Replay(
                 id=new_id(REPLAY, now),
                 status=ReplayStatus.RUNNING,
                 filter=_to_json(request.filter),
-                subscription_ids=request.subscription_ids,
+                subscription_ids=[target.id for target in targets],
                 mode=request.mode,
                 new_message_id=request.new_message_id,
                 rate_per_second=request.rate_per_second,
@@ -233,18 +242,35 @@ class Replayer:
         """Plan a page of each replay whose subscribers have room for it, close those that are done; how many pages."""
         living = await self._floor.database.read(replaying.living)
         self._counts = {replay.id: self._counts.get(replay.id) or self._count(replay) for replay in living}
-        pages = 0
+        self._tidied &= {(replay.id, replay.status) for replay in living}
+        pages, stuck = 0, set[str]()
         for replay in living:
-            if (replay.id, replay.status) not in self._tidied:  # whoever turned it may have died half-way
-                await self._tidy(replay)
-            if replay.status is ReplayStatus.RUNNING and not replay.planned:
-                pages += await self._plan_page(replay)
-            if replay.expected is None and replay.status is not ReplayStatus.CANCELLED:
-                await anext(self._counts[replay.id], 0)
-        running = [replay for replay in living if replay.status is ReplayStatus.RUNNING]
+            try:
+                pages += await self._go_on(replay)
+            except StoreError:
+                raise
+            except Exception:  # one bad replay, or one bad result, stops no other
+                log.exception("replay.failed", replay_id=replay.id)
+                stuck.add(replay.id)
+        running = [replay for replay in living if replay.status is ReplayStatus.RUNNING and replay.id not in stuck]
         self._is_busy = any(not replay.planned or replay.expected is None for replay in running)
         if any(replay.planned for replay in running) and await self._floor.database.read(replaying.is_over):
             await self._floor.database.write(partial(replaying.finish, now=self._floor.clock.now()))
+        return pages
+
+    async def _go_on(self, replay: Replay) -> int:
+        """What there is to do for one replay now; how many pages were planned."""
+        if (replay.id, replay.status) not in self._tidied:  # whoever turned it may have died half-way
+            await self._tidy(replay)
+        pages = 0
+        if replay.status is ReplayStatus.RUNNING and not replay.planned:
+            pages = await self._plan_page(replay)
+        if replay.expected is None and replay.status is not ReplayStatus.CANCELLED:
+            try:
+                await anext(self._counts[replay.id], 0)
+            except BaseException:  # what has raised cannot be gone on with: it is counted anew
+                del self._counts[replay.id]
+                raise
         return pages
 
     async def _count(self, replay: Replay) -> AsyncIterator[int]:

@@ -60,6 +60,8 @@ class Room:
     def _grant(self) -> None:
         """Let in who fits, in the order of their coming; who waits for others of its own lane is passed by."""
         for waiter in list(self._waiting):
+            if waiter.granted.done():  # its caller has been cancelled and does not know it yet
+                continue
             free = self._total - self._used
             if self._used and waiter.size > free:
                 return

@@ -80,7 +80,7 @@ class ConfigurationCache:
     def __init__(self, database: Database, unseal: Unseal, on_change: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._unseal = unseal
-        self._on_change = on_change
+        self.on_change = on_change
         self._lock = asyncio.Lock()
         self.current = Configuration(0, {}, {}, {})
 
@@ -92,5 +92,5 @@ class ConfigurationCache:
             version = await self._database.read(current_version)
             if version != self.current.version:
                 self.current = await self._database.read(lambda connection: load(connection, self._unseal))
-                self._on_change()
+                self.on_change()
             return self.current

@@ -100,9 +100,3 @@ def erase(conn: Connection, job_id: str) -> None:
 def forget(conn: Connection, key: str) -> None:
     """Give the key back: the request had no effect."""
     conn.execute(delete(idempotency_keys).where(idempotency_keys.c.key == key, idempotency_keys.c.status.is_(None)))
-
-
-def prune(conn: Connection, now: Instant, limit: int = 1000) -> int:
-    """Delete up to `limit` records that are too old to matter; how many there were."""
-    old = select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < after(now, -KEPT_SECONDS)).limit(limit)
-    return conn.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(old))).rowcount

@@ -40,7 +40,7 @@ class Accept:
     body_sealed: bool = False
     dedupe_key: bytes | None = None
     keys: tuple[Key, ...] = ()  # empty: about no job (ignored, unprocessable, rejected)
-    job_id: str | None = None  # from the callback token
+    job_id: str | None = None  # from the callback token; kept with a notification that comes to nothing, too
     new_job: Job | None = None  # inserted if no key is known; None = only tracked jobs are taken
     changes: Job | None = None  # what the notification says of the job, for one that is known already
     inline: bool = False  # the body is the payload, if the job has nothing to fetch
@@ -143,7 +143,7 @@ class _Batch:
 
     def _outcome(self, item: Accept) -> Accepted:
         given = item.notification
-        if not item.keys and item.job_id is None and item.changes is None:  # it is about no job
+        if given.status is not NotificationStatus.ACCEPTED:  # nothing comes of it
             return Accepted(status=given.status, notification_id=given.id, reason=given.reason)
         if self._belongs_to_sibling(item):
             return self._unprocessable(item, FOREIGN_JOB)
@@ -215,18 +215,19 @@ class _Batch:
 
     def _keep_notification(self, item: Accept, outcome: Accepted) -> None:
         given = item.notification
+        job_id = outcome.job_id or (item.job_id if item.job_id in self.jobs else None)
         if item.dedupe_key is not None:
-            self.seen[item.dedupe_key] = (given.id, outcome.job_id)
+            self.seen[item.dedupe_key] = (given.id, job_id)
         if item.stored_before:
-            self._update_notification(item, outcome)
+            self._update_notification(item, outcome, job_id)
             return
-        self.new_notifications.append(notification_row(item, outcome))
+        self.new_notifications.append(notification_row(item, outcome, job_id))
         if item.payload_id is not None:
             self.linked.append(item.payload_id)
 
-    def _update_notification(self, item: Accept, outcome: Accepted) -> None:
+    def _update_notification(self, item: Accept, outcome: Accepted, job_id: str | None) -> None:
         mine = update(notifications).where(notifications.c.id == item.notification.id)
-        changed: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "job_id": outcome.job_id}
+        changed: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "job_id": job_id}
         if item.dedupe_key is not None:
             changed["dedupe_key"] = item.dedupe_key
         self.connection.execute(mine.values(changed))
@@ -292,11 +293,11 @@ NOTIFICATION_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def notification_row(item: Accept, outcome: Accepted) -> tuple[Any, ...]:
+def notification_row(item: Accept, outcome: Accepted, job_id: str | None) -> tuple[Any, ...]:
     """The row of a new notification, in the order of NOTIFICATION_COLUMNS."""
     given = item.notification
     return (
-        given.id, given.webhook_id, outcome.job_id, outcome.status.value, outcome.reason, item.dedupe_key,
+        given.id, given.webhook_id, job_id, outcome.status.value, outcome.reason, item.dedupe_key,
         given.method, given.suffix, given.query, given.content_type, dump(dict(given.headers)), item.headers_sealed,
         item.body, item.body_sealed, given.body_size, item.payload_id, given.received_at,
     )  # fmt: skip

@@ -58,7 +58,7 @@ def due_in_lane(
     """The first rows of one lane in its own order (after `later_than`). For backlogs that `due` cannot hold."""
     query = _lane_query(connection.dialect.name, queue, later_than is not None)
     given = (lane, now, limit) if later_than is None else (lane, now, limit, later_than)
-    return [Due(row[0], row[1], row[2]) for row in connection.exec_driver_sql(query, given)]
+    return [Due(row[0], row[1], _order(queue, row[0], row[2])) for row in connection.exec_driver_sql(query, given)]
 
 
 @lru_cache
@@ -74,9 +74,11 @@ def _lane_query(dialect: str, queue: QueueTable, later: bool) -> str:
 
 
 def _due(row: Row[Any], queue: QueueTable) -> Due:
-    order: int = getattr(row, queue.order)
-    behind = LATE if queue.late is not None and queue.late(row.id) else 0
-    return Due(row.id, getattr(row, queue.lane), order + behind)
+    return Due(row.id, getattr(row, queue.lane), _order(queue, row.id, getattr(row, queue.order)))
+
+
+def _order(queue: QueueTable, row_id: str, order: int) -> int:
+    return order + LATE if queue.late is not None and queue.late(row_id) else order
 
 
 def next_due_at(connection: Connection, queue: QueueTable, now: Instant) -> Instant | None:

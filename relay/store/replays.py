@@ -122,21 +122,22 @@ def _paused(conn: Connection, ids: Collection[str]) -> set[str]:
 
 def hold_some(conn: Connection, id: str, after_id: str) -> str | None:
     """Put some pending deliveries of a paused replay out of time, those after `after_id`; the last one's id, None when
-    there were none. Whoever is sending one this moment settles it as ever."""
-    return _move(conn, id, after_id, HELD_MILLISECONDS)
+    there were none, or it is paused no more. Whoever is sending one this moment settles it as ever."""
+    return _move(conn, id, after_id, HELD_MILLISECONDS, ReplayStatus.PAUSED)
 
 
 def let_go_some(conn: Connection, id: str, after_id: str) -> str | None:
     """The way back, for one that is resumed."""
-    return _move(conn, id, after_id, -HELD_MILLISECONDS)
+    return _move(conn, id, after_id, -HELD_MILLISECONDS, ReplayStatus.RUNNING)
 
 
-def _move(conn: Connection, id: str, after_id: str, by: int) -> str | None:
+def _move(conn: Connection, id: str, after_id: str, by: int, status: ReplayStatus) -> str | None:
     pending = deliveries.c.status == literal(DeliveryStatus.PENDING.value, literal_execute=True)
     mine = (deliveries.c.replay_id == id, deliveries.c.replay_id != "", pending, deliveries.c.id > after_id)
     query = select(deliveries.c.id).where(*mine).order_by(deliveries.c.id).limit(HOLD_AT_ONCE).with_for_update()
     ids: list[str] = list(conn.execute(query).scalars())
-    if not ids:
+    # Looked at with the deliveries locked: should somebody turn it again now, they find these where we leave them.
+    if not ids or conn.execute(select(replays.c.status).where(replays.c.id == id)).scalar() != status.value:
         return None
     for column in (deliveries.c.due_at, deliveries.c.pull_at):
         wrong = column < HELD_MILLISECONDS if by > 0 else column >= HELD_MILLISECONDS

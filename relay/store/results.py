@@ -12,7 +12,7 @@ from relay.model import RESULT, DeliveryStatus, JobStatus, Result
 from relay.store import configuration, idempotency, usage
 from relay.store import deliveries as delivery_rows
 from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
-from relay.store.schema import attempts, captures, deliveries, notifications, payload_chunks, results, spills
+from relay.store.schema import attempts, captures, deliveries, jobs, notifications, payload_chunks, results, spills
 
 
 def get(conn: Connection, id: str) -> Result | None:
@@ -65,11 +65,15 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
-    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it),
-    excerpts and captures of the provider's messages, kept answers to a submit, and the deliveries still to be made.
-    The row stays, without a payload. False when there is no such result.
+    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it), what
+    is quoted of the provider's and the subscribers' messages, kept answers to a submit, and the deliveries still to be
+    made. The row stays, without a payload. False when there is no such result.
     """
     found = get(conn, id)
+    if found is None:
+        return False
+    usage.held(conn, found.webhook_id)
+    found = get(conn, id)  # another process may have erased or deleted it meanwhile
     if found is None:
         return False
     _erase_notifications(conn, found.job_id)
@@ -77,8 +81,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
     if found.payload_id is not None:
         drop_payloads(conn, [found.payload_id])
-    conn.execute(update(attempts).where(attempts.c.owner_id == found.job_id).values(response_excerpt=None))
-    conn.execute(delete(captures).where(captures.c.job_id == found.job_id))
+    _erase_quotations(conn, found)
     emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
     conn.execute(update(results).where(results.c.id == id).values(emptied))
     _cancel_deliveries(conn, id, now)
@@ -92,6 +95,14 @@ def _erase_notifications(conn: Connection, job_id: str) -> None:
     drop_payloads(conn, list(conn.execute(query).scalars()))
     emptied = {"body": None, "payload_id": None, "headers_sealed": None}
     conn.execute(update(notifications).where(mine).values(emptied))
+
+
+def _erase_quotations(conn: Connection, result: Result) -> None:
+    conn.execute(update(jobs).where(jobs.c.id == result.job_id).values(last_error=None))
+    sent = select(deliveries.c.id).where(deliveries.c.result_id == result.id)
+    for owner in (attempts.c.owner_id == result.job_id, attempts.c.owner_id.in_(sent)):
+        conn.execute(update(attempts).where(owner).values(response_excerpt=None))
+    conn.execute(delete(captures).where(captures.c.job_id == result.job_id))
 
 
 def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:

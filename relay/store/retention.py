@@ -1,16 +1,21 @@
-"""Deleting what is old, a little at a time, so that nobody waits for it."""
+"""Deleting what is old, a little at a time, so that nobody waits for it.
+
+What may go is looked for by readers (`old_results` and the like), for what has to be kept may be much, and is walked
+past each time; who deletes looks at those few again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
 
 from relay.clock import Instant
 from relay.ids import lowest_id
 from relay.model import EVENT, JOB, NOTIFICATION, RESULT, DeliveryStatus
 from relay.store import usage
+from relay.store.replays import LIVING
 from relay.store.schema import (
     attempts,
     captures,
@@ -41,23 +46,31 @@ def has_older(connection: Connection, limits: Mapping[str, Instant]) -> list[tup
     return found
 
 
-def drop_results(connection: Connection, webhook_id: str, before: Instant) -> int:
-    """Delete some results that are older, with payloads, deliveries and attempts; how many. One with a pending delivery
-    is kept."""
-    query = _droppable(webhook_id).where(results.c.id < lowest_id(RESULT, before))
-    rows = list(connection.execute(query.order_by(results.c.id).limit(BATCH)))
+def old_results(connection: Connection, webhook_id: str, before: Instant) -> list[str]:
+    """Some results that are older. One with a pending delivery is kept."""
+    return _ids(connection, _droppable(webhook_id).where(results.c.id < lowest_id(RESULT, before)))
+
+
+def drop_results(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
+    """Delete those of these results that may go, with payloads, deliveries and attempts; how many."""
+    usage.held(connection, webhook_id)
+    rows = list(connection.execute(_droppable(webhook_id).where(results.c.id.in_(ids))))
     _drop_results(connection, webhook_id, rows)
     return len(rows)
 
 
-def drop_excess(connection: Connection, webhook_id: str, most_bytes: int) -> int:
-    """Delete some of the oldest results of a webhook that has more payload bytes than it may, with their jobs and
-    notifications; how many."""
+def excess_results(connection: Connection, webhook_id: str, most_bytes: int) -> list[str]:
+    """Some of the oldest results of a webhook that has more payload bytes than it may."""
+    return _ids(connection, _droppable(webhook_id)) if usage.stored(connection, webhook_id) > most_bytes else []
+
+
+def drop_excess(connection: Connection, webhook_id: str, ids: Sequence[str], most_bytes: int) -> int:
+    """Delete as many of these results, oldest first, as there are too many, with their jobs and notifications; how
+    many."""
+    usage.held(connection, webhook_id)
     excess = usage.stored(connection, webhook_id) - most_bytes
-    if excess <= 0:
-        return 0
     rows = []
-    for row in connection.execute(_droppable(webhook_id).order_by(results.c.id).limit(BATCH)):
+    for row in connection.execute(_droppable(webhook_id).where(results.c.id.in_(ids)).order_by(results.c.id)):
         if excess <= 0:
             break
         rows.append(row)
@@ -68,8 +81,12 @@ def drop_excess(connection: Connection, webhook_id: str, most_bytes: int) -> int
     large = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
     _drop_payloads(connection, list(connection.execute(large).scalars()))
     connection.execute(delete(notifications).where(mine))
-    _drop_jobs(connection, select(jobs.c.id).where(jobs.c.id.in_(job_ids)))
+    drop_jobs(connection, webhook_id, job_ids)
     return len(rows)
+
+
+def _ids(connection: Connection, found: Select[Any]) -> list[str]:
+    return list(connection.execute(found.order_by(found.selected_columns.id).limit(BATCH)).scalars())
 
 
 def _droppable(webhook_id: str) -> Select[Any]:
@@ -100,47 +117,61 @@ def drop_events(connection: Connection, before: Instant) -> int:
     return len(ids)
 
 
-def drop_jobs(connection: Connection, webhook_id: str, before: Instant) -> int:
-    """Delete some settled jobs that are older and have no result left; how many."""
-    return _drop_jobs(
-        connection, select(jobs.c.id).where(jobs.c.webhook_id == webhook_id, jobs.c.id < lowest_id(JOB, before))
-    )
+def old_jobs(connection: Connection, webhook_id: str, before: Instant) -> list[str]:
+    """Some settled jobs that are older and have no result left."""
+    mine = (jobs.c.webhook_id == webhook_id, jobs.c.id < lowest_id(JOB, before))
+    return _ids(connection, select(jobs.c.id).where(*mine, *_over()))
 
 
-def _drop_jobs(connection: Connection, which: Select[Any]) -> int:
-    has = exists().where(results.c.job_id == jobs.c.id)
-    query = which.where(jobs.c.due_at.is_(None), ~has)
-    unclaimed = query.order_by(jobs.c.id).limit(BATCH).with_for_update(skip_locked=True)  # none is woken meanwhile
-    ids = list(connection.execute(unclaimed).scalars())
-    connection.execute(delete(attempts).where(attempts.c.owner_id.in_(ids)))
-    connection.execute(delete(job_keys).where(job_keys.c.job_id.in_(ids)))
-    connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-    return len(ids)
+def drop_jobs(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
+    """Delete those of these jobs that may go; how many."""
+    query = select(jobs.c.id).where(jobs.c.webhook_id == webhook_id, jobs.c.id.in_(ids), *_over())
+    unclaimed = query.order_by(jobs.c.id).with_for_update(skip_locked=True)  # none is woken meanwhile
+    gone = list(connection.execute(unclaimed).scalars())
+    connection.execute(delete(attempts).where(attempts.c.owner_id.in_(gone)))
+    connection.execute(delete(job_keys).where(job_keys.c.job_id.in_(gone)))
+    connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
+    return len(gone)
 
 
-def drop_notifications(connection: Connection, webhook_id: str, before: Instant) -> int:
-    """Delete some notifications that are older and whose job is gone (or never was); how many."""
-    has = exists().where(jobs.c.id == notifications.c.job_id)
+def _over() -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.due_at.is_(None), ~exists().where(results.c.job_id == jobs.c.id)
+
+
+def old_notifications(connection: Connection, webhook_id: str, before: Instant) -> list[str]:
+    """Some notifications that are older and whose job is gone (or never was)."""
     mine = (notifications.c.webhook_id == webhook_id, notifications.c.id < lowest_id(NOTIFICATION, before))
-    query = select(notifications.c.id, notifications.c.payload_id).where(*mine, ~has)
-    rows = list(connection.execute(query.order_by(notifications.c.id).limit(BATCH)))
+    return _ids(connection, select(notifications.c.id).where(*mine, _jobless()))
+
+
+def drop_notifications(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
+    """Delete those of these notifications that may go; how many."""
+    mine = (notifications.c.webhook_id == webhook_id, notifications.c.id.in_(ids))
+    query = select(notifications.c.id, notifications.c.payload_id).where(*mine, _jobless())
+    rows = list(connection.execute(query))
     _drop_payloads(connection, [row.payload_id for row in rows if row.payload_id is not None])
     connection.execute(delete(notifications).where(notifications.c.id.in_([row.id for row in rows])))
     return len(rows)
 
 
-Drop = Callable[[Connection, str, Instant], int]
-DROP: Final[Mapping[str, Drop]] = {
-    results.name: drop_results,
-    jobs.name: drop_jobs,
-    notifications.name: drop_notifications,
+def _jobless() -> ColumnElement[bool]:
+    return ~exists().where(jobs.c.id == notifications.c.job_id)
+
+
+Find = Callable[[Connection, str, Instant], list[str]]
+Drop = Callable[[Connection, str, Sequence[str]], int]
+KINDS: Final[Mapping[str, tuple[Find, Drop]]] = {
+    results.name: (old_results, drop_results),
+    jobs.name: (old_jobs, drop_jobs),
+    notifications.name: (old_notifications, drop_notifications),
 }
 
 
 def drop_replays(connection: Connection, before: Instant) -> int:
-    """Delete replays that are older and have no delivery left."""
+    """Delete replays that are older, over, and have no delivery left."""
     has = exists().where(deliveries.c.replay_id == replays.c.id, deliveries.c.replay_id != "")
-    old = select(replays.c.id).where(replays.c.created_at < before, ~has).limit(BATCH)
+    over = replays.c.status.not_in(LIVING)
+    old = select(replays.c.id).where(replays.c.created_at < before, over, ~has).limit(BATCH)
     return connection.execute(delete(replays).where(replays.c.id.in_(old))).rowcount
 
 

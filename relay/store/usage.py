@@ -41,6 +41,12 @@ def stored(conn: Connection, webhook_id: str) -> int:
     return conn.execute(select(usage.c.bytes).where(usage.c.webhook_id == webhook_id)).scalar() or 0
 
 
+def held(conn: Connection, webhook_id: str) -> None:
+    """Whoever is about to delete results of a webhook calls this before looking at them: until the transaction ends
+    nobody else counts or deletes any of its, so nothing is subtracted twice."""
+    conn.execute(select(usage.c.bytes).where(usage.c.webhook_id == webhook_id).with_for_update())
+
+
 def subtract(conn: Connection, webhook_id: str, gone: Sequence[tuple[str, int]]) -> None:
     """Results, each with its size, whose payloads are deleted in this transaction."""
     known = conn.execute(select(usage.c.counted_to).where(usage.c.webhook_id == webhook_id)).scalar()

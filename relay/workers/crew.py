@@ -66,18 +66,25 @@ class Crew(Generic[W]):
 
     def reserve(self, lane: str, *, late: bool = False) -> bool:
         """A slot for one piece of work of this lane. Pair it with `start` or `release`."""
-        return self._accepting and self.slots.reserve(lane, late=late)
+        if not self._accepting or not self.slots.reserve(lane, late=late):
+            return False
+        self._idle.clear()
+        return True
 
     def release(self, lane: str) -> None:
         """Give back a slot that was reserved and not used."""
-        self.slots.release(lane, used=False)
+        self._free(lane, used=False)
+
+    def _free(self, lane: str, *, used: bool) -> None:
+        self.slots.release(lane, used=used)
+        if not self.slots.taken:
+            self._idle.set()
         self._on_free()
 
     def start(self, lane: str, held: Held, work: W) -> None:
         """Work on a row that is claimed, in the slot that was reserved."""
         entry = _Task(held, lane, self._clock.monotonic() + self._max_seconds)
         self._tasks[held[0]] = entry
-        self._idle.clear()
         entry.task = asyncio.get_running_loop().create_task(self._run(entry, work))
 
     async def _run(self, entry: _Task, work: W) -> None:
@@ -90,10 +97,7 @@ class Crew(Generic[W]):
         finally:
             if self._tasks.get(entry.held[0]) is entry:  # not a later claim of the same row
                 del self._tasks[entry.held[0]]
-            if not self._tasks:
-                self._idle.set()
-            self.slots.release(entry.lane)
-            self._on_free()
+            self._free(entry.lane, used=True)
 
     def leases(self) -> list[Held]:
         """The claims to extend: work that has gone on longer than it may is left to whoever claims it next."""
@@ -110,7 +114,8 @@ class Crew(Generic[W]):
         return len(lost)
 
     async def drain(self, seconds: float) -> list[Held]:
-        """Take nothing new, wait for what is under way, and after `seconds` cancel it: the claims to give back."""
+        """Take nothing new, wait for what is under way or about to be (its slot is reserved), and cancel it after
+        `seconds`: the claims to give back."""
         self._accepting = False
         try:
             async with asyncio.timeout(seconds):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from relay.clock import Clock, Instant, after
-from relay.store import payloads, pulling, retention, rollups, usage, webhooks
+from relay.store import idempotency, payloads, pulling, retention, rollups, usage, webhooks
 from relay.store.configuration import ConfigurationCache
 from relay.store.database import Database
 from relay.store.rows import Connection
@@ -15,7 +15,6 @@ from relay.workers.supervisor import Duty
 
 DAY_SECONDS: Final = 86_400.0
 ORPHAN_SECONDS: Final = 3600.0
-IDEMPOTENCY_SECONDS: Final = DAY_SECONDS
 RARELY_SECONDS: Final = 60.0
 MINUTES_KEPT_SECONDS: Final = 2 * DAY_SECONDS  # the hours are kept as long as results
 REST: Final = 4.0  # times as long as a batch of deletes took is left to others before the next
@@ -49,8 +48,10 @@ class Housekeeper:
         }
         count = 0
         for kind, webhook_id in await self._database.read(partial(retention.has_older, limits=limits)):
-            drop, before = retention.DROP[kind], limits[webhook_id]
-            count += await self._write(partial(_drop, drop=drop, webhook_id=webhook_id, before=before))
+            find, drop = retention.KINDS[kind]
+            ids = await self._database.read(partial(_find, find=find, webhook_id=webhook_id, before=limits[webhook_id]))
+            if ids:
+                count += await self._write(partial(_drop, drop=drop, webhook_id=webhook_id, ids=ids))
         return count
 
     def _days(self, own: float | None) -> float:
@@ -67,7 +68,10 @@ class Housekeeper:
         for webhook_id, most in limits.items():
             now = self._clock.now()
             count += await self._write(partial(usage.count_some, webhook_id=webhook_id, now=now))
-            count += await self._write(partial(retention.drop_excess, webhook_id=webhook_id, most_bytes=most))
+            find = partial(retention.excess_results, webhook_id=webhook_id, most_bytes=most)
+            if ids := await self._database.read(find):
+                drop = partial(retention.drop_excess, webhook_id=webhook_id, ids=ids, most_bytes=most)
+                count += await self._write(drop)
         return count
 
     async def give_back_pages(self) -> int:
@@ -84,8 +88,12 @@ class Housekeeper:
         return count
 
 
-def _drop(connection: Connection, drop: retention.Drop, webhook_id: str, before: Instant) -> int:
-    return drop(connection, webhook_id, before)
+def _find(connection: Connection, find: retention.Find, webhook_id: str, before: Instant) -> list[str]:
+    return find(connection, webhook_id, before)
+
+
+def _drop(connection: Connection, drop: retention.Drop, webhook_id: str, ids: Sequence[str]) -> int:
+    return drop(connection, webhook_id, ids)
 
 
 def duties(
@@ -129,7 +137,7 @@ def duties(
     ]
     always = [
         Duty("pull.adopt", adopt_messages, RARELY_SECONDS),
-        duty("retention.idempotency", retention.drop_idempotency_keys, IDEMPOTENCY_SECONDS),
+        duty("retention.idempotency", retention.drop_idempotency_keys, idempotency.KEPT_SECONDS),
         Duty("retention.pages", keeper.give_back_pages, RARELY_SECONDS),
         duty("rollups.minutes", partial(rollups.drop, span=rollups.MINUTE), MINUTES_KEPT_SECONDS),
         duty("rollups.hours", partial(rollups.drop, span=rollups.HOUR), kept_seconds),

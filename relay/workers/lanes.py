@@ -34,20 +34,22 @@ class Lanes:
         """How many wait in this lane's heap."""
         return len(self._heaps.get(lane, ()))
 
-    def offer(self, due: Due) -> None:
-        """Add one, unless it is there. A full lane keeps its first ones."""
+    def offer(self, due: Due) -> bool:
+        """Add one, unless it is there. A full lane keeps its first ones: False = one was left out."""
         if due.id in self._known:
-            return
+            return True
         heap = self._heaps.setdefault(due.lane, [])
-        if len(heap) >= self._per_lane:
+        is_full = len(heap) >= self._per_lane
+        if is_full:
             last = max(heap)
             if (due.order, due.id) >= last:
-                return
+                return False
             heap.remove(last)
             heapq.heapify(heap)
             self._known.discard(last[1])
         heapq.heappush(heap, (due.order, due.id))
         self._known.add(due.id)
+        return not is_full
 
     def put_off(self, now: int) -> None:
         """Behind all others with those whose order, a deadline, has passed: under overload the earliest deadline

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -62,10 +63,12 @@ class Scheduler(Generic[W]):
         self._lease_seconds = lease_seconds
         self._by_deadline = queue.order != "due_at"
         self._lanes = Lanes()
+        self._more: set[str] = set()  # lanes of which more is due than is in memory
         self._taken_until: dict[str, float] = {}
         self._hinted = True
         self._read_at = -math.inf
         self._read_by = math.inf  # when something becomes due by the passing of time alone
+        self._asked_at = -math.inf  # for that
         self._wake = asyncio.Event()
         self.paused = False
 
@@ -76,7 +79,7 @@ class Scheduler(Generic[W]):
 
     def slot_freed(self) -> None:
         """A slot came back: for whoever waits in a lane, or for what a hint told of while there was none."""
-        if self._lanes or self._hinted:
+        if self._lanes or self._hinted or self._more:
             self._wake.set()
 
     async def run(self) -> None:
@@ -92,6 +95,8 @@ class Scheduler(Generic[W]):
             return 0
         if self._must_read():
             await self._read()
+        elif dry := self._dry():
+            await self._refill(dry)
         if self._by_deadline:
             self._lanes.put_off(self._clock.now())
         picked = pick(self._lanes, self._policy, self._crew.reserve, CLAIM_AT_ONCE)
@@ -100,34 +105,63 @@ class Scheduler(Generic[W]):
     def _must_read(self) -> bool:
         now = self._clock.monotonic()
         age = now - self._read_at
-        if not self._lanes:
-            return self._hinted or now >= self._read_by or age >= IDLE_SECONDS / 2
+        if now >= self._read_by:
+            return True
+        if not self._lanes and not self._more:
+            return self._hinted or age >= IDLE_SECONDS / 2
         return age >= (REFILL_SECONDS if self._hinted else IDLE_SECONDS)
 
     async def _read(self) -> None:
-        self._hinted, self._read_by = False, math.inf
+        self._hinted, self._read_by, self._asked_at = False, math.inf, -math.inf
         self._read_at = self._clock.monotonic()
         now = self._clock.now()
         under_way = self._crew.row_ids()  # they may be settled by the time the answer is here
+        self._forget_taken()
         found = await self._database.read(partial(due, queue=self._queue, now=now, limit=READ_AT_ONCE))
         if len(found) == READ_AT_ONCE:
             found = await self._read_lanes(found, now)
-        self._forget_taken()
-        for item in found:
-            if item.id not in under_way and item.id not in self._crew and item.id not in self._taken_until:
-                self._lanes.offer(item)
+        else:
+            self._more.clear()
+        self._offer(found, under_way)
 
     async def _read_lanes(self, oldest: list[Due], now: Instant) -> list[Due]:
         """More is due than was read: of each lane the first ones. What was read of these lanes is no use then:
         it has waited longest, which need not be most urgent, and would fill the lane."""
         lanes = set(self._open_lanes())
-        limits = {
-            lane: READ_PER_LANE + self._crew.slots.in_lane(lane)
-            for lane in lanes
-            if self._by_deadline or self._lanes.depth(lane) < READ_PER_LANE  # what comes in later may go first
-        }
+        self._more &= lanes
+        wanted = [  # what comes in later may go first
+            lane for lane in lanes if self._by_deadline or self._lanes.depth(lane) < READ_PER_LANE
+        ]
+        return await self._first_of(wanted, now) + [item for item in oldest if item.lane not in lanes]
+
+    def _dry(self) -> list[str]:
+        """Lanes that could start something and have nothing left in memory, though more of theirs is due."""
+        slots = self._crew.slots
+        return [lane for lane in self._more if not self._lanes.depth(lane) and not slots.opens_in(lane)]
+
+    async def _refill(self, dry: Collection[str]) -> None:
+        """Go on with these lanes at once: else a backlog would go at the pace at which everything is read anew."""
+        under_way = self._crew.row_ids()
+        self._offer(await self._first_of(dry, self._clock.now()), under_way)
+        self._more -= {lane for lane in dry if not self._lanes.depth(lane)}  # others have them all: look later
+
+    async def _first_of(self, lanes: Collection[str], now: Instant) -> list[Due]:
+        """The first ones of each of these lanes, besides those that are under way here or, as far as we know,
+        elsewhere."""
+        taken = READ_PER_LANE + len(self._taken_until)
+        limits = {lane: taken + self._crew.slots.in_lane(lane) for lane in lanes}
         first = await self._database.read(partial(_due_in_lanes, queue=self._queue, limits=limits, now=now))
-        return first + [item for item in oldest if item.lane not in lanes]
+        counts = Counter(item.lane for item in first)
+        self._more.difference_update(limits)
+        self._more.update(lane for lane, limit in limits.items() if counts[lane] >= limit)
+        return first
+
+    def _offer(self, found: Iterable[Due], under_way: Collection[str]) -> None:
+        for item in found:
+            if item.id in under_way or item.id in self._crew or item.id in self._taken_until:
+                continue
+            if not self._lanes.offer(item):
+                self._more.add(item.lane)
 
     def _forget_taken(self) -> None:
         now = self._clock.monotonic()
@@ -182,15 +216,28 @@ class Scheduler(Generic[W]):
         seconds = IDLE_SECONDS * (0.75 + 0.5 * self._clock.random())
         for lane in self._lanes:
             seconds = min(seconds, self._crew.slots.opens_in(lane, late=self._lanes.is_late(lane)))
-        if not self._lanes and not self._hinted:
-            now = self._clock.now()
-            coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
-            since_read = self._clock.monotonic() - self._read_at
-            if coming is not None and (left := max((coming - now) / 1000, HANDFUL_SECONDS - since_read)) < seconds:
-                seconds = left
-                # Not a hint: a slot that is freed meanwhile is no reason to look, nothing waits for one.
-                self._read_by = self._clock.monotonic() + max(left, SHORTEST_SECONDS) - CLOCK_SECONDS
+        for lane in self._more:
+            seconds = min(seconds, self._crew.slots.opens_in(lane))
+        # What waits in memory and cannot go, of a paused lane for example, is no reason to be late for others.
+        if seconds > HANDFUL_SECONDS and not self._hinted:
+            seconds = min(seconds, await self._seconds_to_next(seconds))
         return max(seconds, SHORTEST_SECONDS)
+
+    async def _seconds_to_next(self, most: float) -> float:
+        """Until something becomes due by the passing of time alone, if that is before `most`. While a lane is full this
+        is called at each slot that is freed, so the database is not asked each time."""
+        began = self._clock.monotonic()
+        if began - self._asked_at < HANDFUL_SECONDS and (self._lanes or self._more):
+            return self._read_by - began
+        self._asked_at = began
+        now = self._clock.now()
+        coming: Instant | None = await self._database.read(partial(next_due_at, queue=self._queue, now=now))
+        since_read = self._clock.monotonic() - self._read_at
+        if coming is None or (left := max((coming - now) / 1000, HANDFUL_SECONDS - since_read)) >= most:
+            return most
+        # Not a hint: a slot that is freed meanwhile is no reason to look, nothing waits for one.
+        self._read_by = self._clock.monotonic() + max(left, SHORTEST_SECONDS) - CLOCK_SECONDS
+        return left
 
 
 def _due_in_lanes(connection: Connection, queue: QueueTable, limits: Mapping[str, int], now: Instant) -> list[Due]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from relay.outbound.deliveries import Reply
 from relay.pipeline.breaker import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, OPENS_AFTER, Health, health_of
 from relay.store import breakers
 from relay.store.breakers import Breaker
+from relay.workers.shares import Share
 from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import DEFAULT_PLAN, ORIGIN, Stage
 from tests.support.stage_fixtures import Opening
@@ -127,6 +129,54 @@ async def test_one_node_probes_and_all_know(stage: Stage) -> None:
     await other.supervisor.stop()
     assert {item.status for item in await stage.deliveries()} == {"delivered"}
     assert not stage.breakers.is_open(ill.id) and not other.breakers.is_open(ill.id)
+
+
+@pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"rate_per_second": 1.0}])
+async def test_a_node_that_has_no_part_of_a_subscription_takes_no_probe_of_it(
+    stage: Stage, limits: dict[str, Any]
+) -> None:
+    """It could not make it, and nobody else could for a minute."""
+    other = await stage.another()
+    world = Subscribers(stage, other)
+    ill = await stage.add_subscription(url="https://ill.example/", **limits)
+    await other.configuration.refresh()
+    world.down[str(ill.url)] = DOWN
+    await _results(stage, 3)
+    await stage.work_through(60)
+    stage.share, other.share = Share(2, 1), Share(2, 0)
+    await other.breakers.refresh()
+    assert other.breakers.is_open(ill.id)
+    stage.clock.advance(LONGEST_PAUSE_SECONDS * 1.2)
+    for node in (stage, other):  # the one that has no part looks first
+        await node.breakers.run_once()
+    assert stage.breakers.holds(ill.id) and not other.breakers.holds(ill.id)
+
+
+async def test_a_probe_that_takes_its_time_is_not_made_twice(sqlite_stage: Stage) -> None:
+    """One that may take minutes was made again each minute, and then what it came to was not believed."""
+    stage = sqlite_stage
+    world = Subscribers(stage)
+    ill = await stage.add_subscription(url="https://ill.example/", timeout_seconds=100.0)
+    world.down[str(ill.url)] = DOWN
+    await _results(stage, 3)
+    await stage.work_through(60)
+    hung, probes = await _known(stage, ill), list[Sent]()
+    assert hung is not None and hung.opened_at is not None
+
+    async def hangs(sent: Sent) -> Reply:
+        probes.append(sent)
+        await stage.clock.sleep(sent.timeout_seconds)
+        return reply(None, error="timed_out")
+
+    stage.subscribers.answering = hangs
+    stage.supervise()
+    while not probes:
+        await stage.elapse(5)
+    await stage.elapse(95)
+    assert len(probes) == 1
+    await stage.elapse(12)
+    known = await _known(stage, ill)
+    assert known is not None and known.probes == hung.probes + 1
 
 
 async def test_who_answers_is_not_down_but_known_to_fail(stage: Stage) -> None:

@@ -7,10 +7,12 @@ import base64
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay import errors
 from relay.clock import after, seconds_between
@@ -18,11 +20,12 @@ from relay.model import JobStatus, Secret, WebhookStatus
 from relay.outbound.provider_door import ProviderRequest
 from relay.store import schema
 from relay.store.payloads import CHUNK_BYTES, drop_orphans
+from relay.store.tracking import make_due
 from tests.support.doors import DONE, Page, answer_with
 from tests.support.profiles import SIGNED, write_profiles
 from tests.support.stage import DEFAULT_PLAN, URL, Stage
 from tests.support.stage_fixtures import Opening
-from tests.support.store import count, rows_of
+from tests.support.store import a_job, count, put_jobs, rows_of
 
 THIN = {"response_url": URL}
 PENDING = Page(202, b"{}")
@@ -429,12 +432,47 @@ async def test_a_bug_of_our_own_is_visible_and_not_repeated_every_moment(
     assert seconds_between(sqlite_stage.clock.now(), job.due_at) >= 60
 
 
-async def test_a_webhook_whose_profile_is_gone_keeps_its_jobs(sqlite_stage: Stage) -> None:
-    webhook = await sqlite_stage.add_webhook()
-    sqlite_stage.fetching.scheduler.paused = True
-    await sqlite_stage.accept(webhook, THIN)
-    await sqlite_stage.change_webhook(webhook, provider="gone")
-    sqlite_stage.fetching.scheduler.paused = False
-    await sqlite_stage.work_until_idle()
-    job = await sqlite_stage.the_job()
+async def test_a_webhook_whose_profile_is_gone_keeps_its_jobs_until_they_are_given_up(open_stage: Opening) -> None:
+    stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=300.0))
+    webhook = await stage.add_webhook()
+    stage.fetching.scheduler.paused = True
+    await stage.accept(webhook, THIN)
+    await stage.change_webhook(webhook, provider="gone")
+    stage.fetching.scheduler.paused = False
+    await stage.work_until_idle()
+    job = await stage.the_job()
     assert (job.status, job.last_error) == ("fetching", "provider_profile_missing")
+    await stage.work_through(400)
+    job = await stage.the_job()
+    assert (job.status, job.last_error) == ("expired", "gave up: provider_profile_missing")
+
+
+async def test_a_bug_of_our_own_ends_with_an_expired_result_and_not_never(
+    open_stage: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> object:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("relay.pipeline.asking.read_answer", broken)
+    stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=300.0))
+    with capture_logs():
+        await fetched(stage, Page())
+        await stage.work_through(700)
+    job = await stage.the_job()
+    assert (job.status, job.last_error, job.due_at) == ("expired", "gave up: internal_error", None)
+    assert (await stage.result(job.id)).type == "result.expired"
+
+
+async def test_a_job_that_has_ended_is_not_looked_at_for_ever(stage: Stage) -> None:
+    """Asked for by hand, with nothing to ask by, it was woken every ten minutes for good, and never deleted."""
+    webhook = await stage.add_webhook()
+    now = stage.clock.now()
+    row = a_job(
+        webhook_id=webhook.id, status=JobStatus.FAILED, response_url=None, due_at=None, deadline=after(now, 3600)
+    )
+    await put_jobs(stage.database, row)
+    await stage.database.write(partial(make_due, job_id=row.id, now=now))
+    await stage.work_through(2 * 3600)
+    job = await stage.job(row.id)
+    assert (job.status, job.due_at) == ("failed", None)
+    assert await count(stage.database, schema.results) == 0

@@ -209,6 +209,18 @@ async def test_room_is_shared_and_one_lane_leaves_half_of_what_is_free() -> None
     assert space.used == 0
 
 
+async def test_room_that_comes_free_while_somebody_gives_up_goes_to_the_next() -> None:
+    """It raised in whoever gave it back: its delivery was sent, and sent again."""
+    space = Room(100, wait_seconds=5.0)
+    await space.take("a", 100)
+    waiting = [asyncio.ensure_future(space.take(lane, 60)) for lane in ("b", "c")]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    space.give_back("a", 100)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert waiting[0].cancelled() and not waiting[1].cancelled() and space.used == 60
+
+
 async def test_who_waits_for_room_gets_it_in_turn_and_who_gives_up_leaves_no_trace() -> None:
     space = Room(100, wait_seconds=5.0)
     await space.take("a", 100)

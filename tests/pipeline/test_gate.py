@@ -233,3 +233,22 @@ def test_whatever_happened_it_opens_again(actions: list[tuple[str, Outcome, floa
     assert waited is not None and waited <= max(LONGEST_PAUSE_SECONDS * 1.2, 1 / SLOWEST)
     clock.advance(waited + 0.01)
     assert gate.enter(LANE)
+
+
+def test_a_webhook_that_moves_while_it_is_asked_blocks_nobody(clock: FakeClock) -> None:
+    """Its calls left another origin than they had entered, and a breaker that opened there later stayed open for ever:
+    the call that was missing there passed for one from before the breaker opened."""
+    origins = dict(ORIGINS)
+    gate = OriginGate(clock, origins.__getitem__)
+    assert gate.enter(LANE)
+    origins[LANE] = ORIGINS[ELSEWHERE]
+    gate.report(LANE, FINE)
+    gate.leave(LANE)
+    for lane in (SIBLING, ELSEWHERE):
+        for _ in range(OPENS_AFTER):
+            call(gate, DOWN, lane=lane)
+        for _ in range(3):
+            waited = gate.opens_in(lane)
+            assert waited is not None
+            clock.advance(waited + 0.001)
+            call(gate, DOWN, lane=lane)

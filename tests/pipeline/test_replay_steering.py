@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.clock import after
+from relay.errors import StoreUnavailable
 from relay.ids import is_replayed, new_id
-from relay.model import DeliveryStatus, ReplayStatus, SubscriptionStatus
+from relay.model import DeliveryStatus, Replay, ReplayStatus, SubscriptionStatus
 from relay.outbound.deliveries import Reply
-from relay.pipeline.replay import AHEAD
+from relay.pipeline.replay import AHEAD, Replayer
 from relay.store import deliveries, replaying, replays, results, schema
 from tests.pipeline.test_replay import as_it_is, counted, everything, has, pairs, pass_time, planned, request, store
 from tests.support.doors import Sent, reply
@@ -107,6 +110,76 @@ async def test_who_dies_while_turning_it_is_finished_by_another(stage: Stage, th
     await other.replayer.run_once()
     await other.work_until_idle()
     assert other.subscribers.sent == []
+
+
+async def test_who_is_slow_to_pause_holds_nothing_of_a_replay_that_was_resumed(stage: Stage) -> None:
+    """What it held, once the other had let everything go, nobody would have let go again."""
+    await stage.add_subscription()
+    await store(stage, 3)
+    replay = await planned(stage, request())
+    assert await stage.database.write(partial(replays.hold_some, id=replay.id, after_id="")) is None
+    await stage.replayer.pause(replay.id)
+    assert await stage.database.write(partial(replays.let_go_some, id=replay.id, after_id="")) is None
+    assert all(replays.is_held(item) for item in await stage.deliveries())
+    await stage.replayer.resume(replay.id)
+    assert not any(replays.is_held(item) for item in await stage.deliveries())
+
+
+async def test_a_replay_is_for_those_that_were_active_when_it_began_and_for_all_of_it(sqlite_stage: Stage) -> None:
+    """Whoever was paused while a page was planned never got that page."""
+    stage = sqlite_stage
+    steady, interrupted = await stage.add_subscription(), await stage.add_subscription()
+    await store(stage, AHEAD * 2)
+    replay = await planned(stage, request())
+    await stage.change_subscription(interrupted, status=SubscriptionStatus.PAUSED)
+    late = await stage.add_subscription()
+    await everything(stage)
+    await stage.change_subscription(interrupted, status=SubscriptionStatus.ACTIVE)
+    await everything(stage)
+    had = Counter(item.subscription_id for item in await stage.deliveries())
+    assert had == {steady.id: AHEAD * 2, interrupted.id: AHEAD * 2} and late.id not in had
+    assert (await as_it_is(stage, replay)).status is ReplayStatus.DONE
+
+
+async def test_a_replay_that_cannot_go_on_stops_no_other(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = sqlite_stage
+    await stage.add_subscription()
+    await store(stage, 3)
+    bad, good = await stage.replayer.start(request()), await stage.replayer.start(request(mode="all"))
+    plan_page = Replayer._plan_page
+
+    async def planning(self: Replayer, replay: Replay) -> int:
+        if replay.id == bad.id:
+            raise KeyError("a bug")
+        return await plan_page(self, replay)
+
+    monkeypatch.setattr(Replayer, "_plan_page", planning)
+    with capture_logs() as logs:
+        await stage.replayer.run_once()
+    assert (await as_it_is(stage, good)).total == 3
+    assert [entry["replay_id"] for entry in logs if entry["event"] == "replay.failed"] == [bad.id]
+
+
+async def test_a_count_that_the_database_broke_off_is_begun_anew(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was never known, and for as long as it was not the planner looked twenty times a second."""
+    stage = sqlite_stage
+    await stage.add_subscription()
+    await store(stage, 3)
+    replay = await stage.replayer.start(request())
+    await stage.replayer.pause(replay.id)
+
+    async def away(*_: object, **__: object) -> Any:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stage.replayer, "_page", away)
+        with pytest.raises(StoreUnavailable):
+            await stage.replayer.run_once()
+    for _ in range(3):
+        await stage.replayer.run_once()
+    assert (await as_it_is(stage, replay)).expected == 3
 
 
 async def test_the_counts_follow_whatever_happens_to_its_deliveries(stage: Stage) -> None:

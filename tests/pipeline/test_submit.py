@@ -95,6 +95,23 @@ async def test_a_key_is_the_callers_own_and_lasts_a_day(stage: Stage) -> None:
     assert len([one for one in stage.provider.requests if one.method == "POST"]) == 3
 
 
+async def test_a_refusal_that_repeats_the_callback_url_does_not_give_its_token_away(sqlite_stage: Stage) -> None:
+    """Whoever may read jobs could have called it."""
+    webhook = await sqlite_stage.add_webhook()
+
+    async def refusing(request: ProviderRequest) -> Page:
+        callback_url = json.loads(request.content or b"")["callback_url"]
+        return Page(400, json.dumps({"message": f"cannot call {callback_url} back", "error": callback_url}).encode())
+
+    sqlite_stage.provider.answering = refusing
+    told = await submit(sqlite_stage, webhook)
+    assert isinstance(told, Forwarded) and told.http_status == 400
+    job = await sqlite_stage.the_job()
+    assert job.status is JobStatus.FAILED and (job.last_error or "").startswith("submit refused: HTTP 400: ")
+    token = sqlite_stage.tokens.mint(webhook.id, webhook.generation, job.id)
+    assert token not in (job.last_error or "") and "/in/" in (job.last_error or "")
+
+
 async def test_nothing_is_sent_when_the_job_cannot_be_stored(sqlite_stage: Stage) -> None:
     webhook = await sqlite_stage.add_webhook()
     await broken(sqlite_stage, times=1)

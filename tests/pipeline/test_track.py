@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from relay.clock import after, seconds_between
-from relay.model import Job, JobStatus, Webhook
+from relay.model import Job, JobStatus, Notification, Webhook
 from relay.pipeline.cancel import Cancelled
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.track import Tracked, TrackRequest
 from relay.store import schema
 from tests.support.doors import Page, answer_with
-from tests.support.stage import URL, Stage
+from tests.support.stage import ORIGIN, URL, Stage
 from tests.support.store import count
 
 PENDING = Page(202, b"{}")
@@ -171,3 +171,17 @@ async def test_cancelling_is_not_something_this_provider_can(sqlite_stage: Stage
     job = await tracked(sqlite_stage, await sqlite_stage.add_webhook())
     refused = await sqlite_stage.tracker.cancel(job)
     assert not isinstance(refused, Cancelled) and refused.code == "cancel_not_supported"
+
+
+async def test_an_unprocessable_one_at_a_jobs_own_url_is_still_that_jobs_when_it_is_taken(stage: Stage) -> None:
+    """Reprocessed it made a job of its own, and the one that waited for it went on waiting."""
+    webhook = await stage.add_webhook(origins=(ORIGIN,))
+    job = await tracked(stage, webhook, provider_job_id="j-1", response_url=None)
+    token = stage.tokens.mint(webhook.id, webhook.generation, job.id)
+    answer = await stage.accept(webhook, {"response_url": "https://eu.provider.example/1"}, token=token)
+    assert (answer.status, answer.job_id) == ("unprocessable", None)
+    await stage.change_webhook(webhook, origins=(ORIGIN, "https://eu.provider.example"))
+    assert answer.notification_id is not None
+    taken = await stage.receiver.reprocess(answer.notification_id)
+    assert isinstance(taken, Notification) and (taken.status, taken.job_id) == ("accepted", job.id)
+    assert (await stage.the_job()).response_url == "https://eu.provider.example/1"

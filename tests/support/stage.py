@@ -137,7 +137,7 @@ class Stage:
             disable_after_seconds=plan.disable_after_seconds,
         )
         self.delivering: DeliverHands = deliver_hands(
-            platform, self.deliverer.run, self.breakers, slots=plan.delivery_slots, max_seconds=30.0
+            platform, self.deliverer.run, self.breakers, slots=plan.delivery_slots, timeout_seconds=30.0
         )
         self.bell = Bell()
         fanout = Fanout(self.clock, self.delivering, plan.lease_seconds, self.bell)

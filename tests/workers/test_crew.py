@@ -59,6 +59,20 @@ async def test_draining_waits_for_what_is_under_way_and_takes_nothing_new(clock:
     assert handling.ended == ["a"]
 
 
+async def test_draining_waits_for_rows_that_are_being_claimed_this_moment(clock: FakeClock) -> None:
+    """They were started when everything else had stopped: a call cut short, and a lease that nobody gave back."""
+    handling = Handling()
+    handling.may_end.set()
+    crew = crew_of(handling, clock)
+    assert crew.reserve("lane") and crew.reserve("lane")
+    draining = asyncio.ensure_future(crew.drain(60))
+    await clock.settle()
+    assert not draining.done()
+    crew.start("lane", ("a", 1), "a")
+    crew.release("lane")
+    assert await draining == [] and handling.ended == ["a"]
+
+
 async def test_what_is_not_done_in_time_is_cancelled_and_given_back(clock: FakeClock) -> None:
     handling = Handling()
     crew = crew_of(handling, clock)

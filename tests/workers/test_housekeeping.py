@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Connection
 
+from relay.model import SubscriptionStatus
 from relay.store import retention, schema
 from relay.store.payloads import CHUNK_BYTES
 from relay.workers import housekeeping
@@ -60,6 +63,29 @@ async def test_a_result_with_a_pending_delivery_is_kept_with_all_that_belongs_to
     await keep_house(stage)
     assert await count(stage.database, schema.results) == 110
     assert await count(stage.database, schema.payload_chunks) == 110
+
+
+async def test_what_has_to_be_kept_is_walked_past_by_readers_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million results that wait for a paused subscription held the only writer for seconds, every minute."""
+    await stage.add_subscription(status=SubscriptionStatus.PAUSED)
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+    await stage.accept(await stage.add_webhook(retention_bytes=1), {"response_url": URL})
+    await stage.work_until_idle()
+    stage.clock.advance(31 * DAY_SECONDS)
+    await keep_house(stage)
+    keeper = housekeeping.Housekeeper(stage.database, stage.configuration, stage.clock, retention_days=30)
+    really, written = stage.database.write, list[str]()
+
+    async def write(work: Callable[[Connection], int]) -> int:
+        written.append(getattr(work, "func", work).__name__)
+        return await really(work)
+
+    monkeypatch.setattr(stage.database, "write", write)
+    assert await keeper.drop_old() == 0 and await keeper.drop_excess() == 0
+    assert written == ["count_some"]
+    assert await count(stage.database, schema.results) == 1
 
 
 async def test_a_job_that_has_not_ended_is_kept(stage: Stage) -> None:

@@ -12,15 +12,24 @@ from sqlalchemy import Connection, text, update
 
 from relay.clock import Instant, after
 from relay.errors import StoreUnavailable
-from relay.ids import new_id
-from relay.model import JOB, SUBSCRIPTION, Job
+from relay.ids import new_id, replayed_id
+from relay.model import DELIVERY, JOB, SUBSCRIPTION, Job, SubscriptionStatus
 from relay.store import schema
 from relay.workers.scheduler import TAKEN_SECONDS
 from relay.workers.shares import Share
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Plan, Stage
 from tests.support.stage_fixtures import Opening
-from tests.support.store import a_delivery, a_job, bulk_deliveries, job_of, put_deliveries, put_jobs
+from tests.support.store import (
+    a_delivery,
+    a_job,
+    bulk_deliveries,
+    delivery_of,
+    job_of,
+    put_deliveries,
+    put_jobs,
+    rows_of,
+)
 
 
 async def due_jobs(stage: Stage, count: int, **changes: Any) -> list[Job]:
@@ -93,6 +102,64 @@ async def test_one_lane_with_a_hundred_thousand_due_rows_hides_nobody(sqlite_sta
     await stage.delivering.scheduler.run_once()
     assert {item.id for item in quiet} <= set(started)
     assert started.count(busy.id) == 4, "no more than its cap"
+
+
+async def test_a_backlog_goes_at_the_pace_of_the_slots_and_not_of_the_readings(sqlite_stage: Stage) -> None:
+    """A lane was read 64 rows at a time, and no further before everything was read anew: 64 deliveries a second."""
+    stage = sqlite_stage
+    busy = await stage.add_subscription()
+    paused = await stage.add_subscription(status=SubscriptionStatus.PAUSED)
+    await stage.database.write(lambda c: bulk_deliveries(c, [busy.id], 900, stage.clock.now()))
+    await put_deliveries(stage.database, a_delivery(subscription_id=paused.id, due_at=stage.clock.now()))
+    stage.supervise()
+    await stage.elapse(1)
+    left = [row for row in await rows_of(stage.database, schema.deliveries) if row["status"] == "pending"]
+    assert [row["subscription_id"] for row in left] == [paused.id]
+
+
+async def test_what_waits_for_a_paused_subscription_makes_nobody_late(sqlite_stage: Stage) -> None:
+    stage = sqlite_stage
+    quiet = await stage.add_subscription()
+    paused = await stage.add_subscription(status=SubscriptionStatus.PAUSED)
+    await put_deliveries(stage.database, a_delivery(subscription_id=paused.id, due_at=stage.clock.now()))
+    stage.supervise()
+    await stage.elapse(10)
+    for number in range(5):
+        row = a_delivery(subscription_id=quiet.id, due_at=after(stage.clock.now(), 3.3 + number / 7))
+        await put_deliveries(stage.database, row)
+        await stage.elapse(5)
+        settled_at = (await delivery_of(stage.database, row.id)).settled_at
+        assert settled_at is not None and row.due_at is not None and settled_at <= after(row.due_at, 0.3)
+
+
+async def test_a_lane_that_is_full_costs_no_look_at_each_slot_that_is_freed(sqlite_stage: Stage) -> None:
+    stage, rows = sqlite_stage, 200
+    narrow = await stage.add_subscription(max_in_flight=1)
+    await stage.database.write(lambda c: bulk_deliveries(c, [narrow.id], rows, stage.clock.now()))
+    stage.supervise()
+    before = stage.database.asked
+    await stage.elapse(1)
+    assert all(row["status"] == "cancelled" for row in await rows_of(stage.database, schema.deliveries))
+    assert stage.database.asked - before <= 3 * rows + 20, "a claim, a look at the result, a settlement"
+
+
+async def test_a_replay_stands_behind_live_deliveries_in_a_large_backlog_too(sqlite_stage: Stage) -> None:
+    stage = sqlite_stage
+    lane, other = await stage.add_subscription(max_in_flight=2), await stage.add_subscription(max_in_flight=1)
+    now = stage.clock.now()
+    await stage.database.write(lambda c: bulk_deliveries(c, [other.id], 600, Instant(now - 60_000)))
+    replayed = [
+        a_delivery(
+            id=replayed_id(DELIVERY, now), subscription_id=lane.id, due_at=Instant(now - 5000), replay_id="rpl_1"
+        )
+        for _ in range(20)
+    ]
+    live = a_delivery(subscription_id=lane.id, due_at=now)
+    await put_deliveries(stage.database, *replayed, live)
+    started: list[str] = []
+    stage.delivering.crew.start = lambda lane, held, work: started.append(held[0])  # type: ignore[method-assign] # a spy
+    await stage.delivering.scheduler.run_once()
+    assert live.id in started
 
 
 def _backlog(connection: Connection, subscription_id: str, total: int, due_at: Instant) -> None:

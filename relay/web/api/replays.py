@@ -70,9 +70,7 @@ class NewReplay(Request):
     )
 
     filter: ReplayFilter
-    subscription_ids: Annotated[list[SubscriptionId] | None, Field(description="Null: all active ones that match.")] = (
-        None
-    )
+    subscription_ids: Annotated[list[SubscriptionId] | None, Field(description="Null: all that are active now.")] = None
     mode: Annotated[
         Literal["undelivered", "all"], Field(description="`undelivered` skips what a subscription already has.")
     ] = "undelivered"

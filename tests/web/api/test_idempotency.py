@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from relay.clock import after
 from relay.pipeline.outcomes import Refused
-from relay.store import idempotency, schema, subscriptions
+from relay.store import idempotency, retention, schema, subscriptions
 from relay.web.management import build_management_app
 from tests.support.clock import FakeClock
 from tests.support.management import ADMIN_KEY, Management, client_of, webhook_body
@@ -86,10 +88,9 @@ async def test_a_request_that_died_half_way_can_be_sent_again_later(management: 
 
 async def test_records_are_forgotten_after_a_day(on_both: Management, clock: FakeClock) -> None:
     await on_both.client.post("/v1/subscriptions", json=BODY, headers=ONCE)
-    clock.advance(idempotency.KEPT_SECONDS - 1)
-    assert await on_both.database.write(lambda conn: idempotency.prune(conn, clock.now())) == 0
-    clock.advance(2)
-    assert await on_both.database.write(lambda conn: idempotency.prune(conn, clock.now())) == 1
+    before = after(clock.now(), 1)
+    assert await on_both.database.write(partial(retention.drop_idempotency_keys, before=clock.now())) == 0
+    assert await on_both.database.write(partial(retention.drop_idempotency_keys, before=before)) == 1
     again = await on_both.client.post("/v1/subscriptions", json=BODY, headers=ONCE)
     assert again.json()["code"] == "name_taken"
 

@@ -1,0 +1,109 @@
+"""Deleting what is old or too much while others do the same, and erasing for good."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from relay.clock import Instant, after
+from relay.ids import new_id
+from relay.model import RESULT, DeliveryStatus, Replay, ReplayStatus, Result
+from relay.store import replays, results, retention, schema, usage
+from relay.store.bulk import insert_many
+from relay.store.database import Database, open_database
+from tests.support.store import (
+    NOW,
+    a_delivery,
+    a_job,
+    a_result,
+    an_attempt,
+    hold_until,
+    put_deliveries,
+    put_jobs,
+    rows_of,
+)
+
+LATER = after(NOW, 3600)
+
+
+async def _counted(database: Database, number: int) -> list[Result]:
+    """So many results of 100 bytes of one webhook, all of them counted."""
+    made = [a_result(a_job(webhook_id="wh_1"), size_bytes=100, id=new_id(RESULT, NOW)) for _ in range(number)]
+    rows = [results.to_row(item) for item in made]
+    await database.write(lambda c: insert_many(c, schema.results, results.COLUMNS, rows))
+    assert await database.write(partial(usage.count_some, webhook_id="wh_1", now=LATER)) == number
+    return sorted(made, key=lambda item: item.id)
+
+
+@pytest.mark.parametrize("name", ["excess", "old", "erased"])
+async def test_two_nodes_that_delete_the_same_subtract_it_once(migrated_postgres_url: str, name: str) -> None:
+    """Each subtracted what both had read: the count fell behind, and a webhook could keep more than it may."""
+    one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
+    made = await _counted(one, 6)
+    ids = [item.id for item in made]
+    works: dict[str, Callable[[Connection], object]] = {
+        "excess": partial(retention.drop_excess, webhook_id="wh_1", ids=ids, most_bytes=400),
+        "old": partial(retention.drop_results, webhook_id="wh_1", ids=ids),
+        "erased": partial(results.erase, id=made[0].id, now=LATER),
+    }
+    begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def work_and_wait(connection: Connection) -> None:
+        works[name](connection)
+        loop.call_soon(begun.set)
+        hold_until(connection, released)
+
+    first = asyncio.ensure_future(one.write(work_and_wait))
+    await begun.wait()
+    second = asyncio.ensure_future(two.write(works[name]))
+    await asyncio.wait([second], timeout=0.2)
+    released.set()
+    await first
+    await second
+    [counted] = await rows_of(one, schema.usage)
+    assert counted["bytes"] == sum(row["size_bytes"] or 0 for row in await rows_of(one, schema.results))
+    assert counted["bytes"] == {"excess": 400, "old": 0, "erased": 500}[name]
+    await one.close()
+    await two.close()
+
+
+async def test_what_is_erased_stands_in_no_error_and_no_excerpt(database: Database) -> None:
+    """The provider's words about the end of a job are part of its answer; a subscriber may answer with what it got."""
+    job = a_job(last_error="card 4111 1111", provider_status="failed")
+    result = a_result(job, error="card 4111 1111")
+    delivery = a_delivery(result_id=result.id, status=DeliveryStatus.DELIVERED, due_at=None)
+    await put_jobs(database, job)
+    await put_deliveries(database, delivery)
+    attempts = [an_attempt(owner, response_excerpt="card 4111 1111") for owner in (job, delivery)]
+
+    def write(connection: Connection) -> None:
+        insert_many(connection, schema.results, results.COLUMNS, [results.to_row(result)])
+        for attempt in attempts:
+            row = {name: getattr(attempt, name) for name in ("id", "owner_id", "number", "trigger", "started_at")}
+            connection.execute(
+                insert(schema.attempts).values(**row, duration_ms=1, response_excerpt=attempt.response_excerpt)
+            )
+
+    await database.write(write)
+    assert await database.write(partial(results.erase, id=result.id, now=LATER))
+    for table in (schema.jobs, schema.results, schema.deliveries, schema.attempts):
+        assert "4111" not in str(await rows_of(database, table)), table.name
+
+
+async def test_a_replay_that_is_not_over_is_kept_however_old(database: Database) -> None:
+    """One that was paused before anything of it was planned would be gone without a word."""
+    statuses = (ReplayStatus.PAUSED, ReplayStatus.RUNNING, ReplayStatus.DONE)
+    for number, status in enumerate(statuses):
+        replay = Replay(
+            id=f"rpl_{number}", status=status, filter={}, subscription_ids=None, mode="all", new_message_id=False,
+            rate_per_second=None, created_at=NOW, cursor=None, upper_id="", total=0, planned=False,
+        )  # fmt: skip
+        await database.write(partial(replays.insert, replay=replay))
+    assert await database.write(partial(retention.drop_replays, before=Instant(NOW + 1))) == 1
+    left = await database.read(lambda c: list(c.execute(select(schema.replays.c.id)).scalars()))
+    assert sorted(left) == ["rpl_0", "rpl_1"]
