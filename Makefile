@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PRODUCT := $(VENV)/.product
 STAMP := $(VENV)/.installed
-JOBS := 2
+COMPILED := $(VENV)/.compiled
+JOBS := 4
 
 # Programs are started a hundred times, and without their compiled files each would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,8 +30,14 @@ test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
 types: $(STAMP)
 	$(BIN)/mypy
 
-# Halves of the suite for a start; who is done takes over from the other.
-suite: $(STAMP)
+# Once for all processes of the suite, which would each compile everything at the same time.
+$(COMPILED): $(STAMP)
+	@$(BIN)/python -m pytest -qq --collect-only >/dev/null || true
+	@touch $@
+
+# More processes than processors, because tests wait for other programs. Each begins with its part of the suite; who is done
+# takes over from the others.
+suite: $(COMPILED)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 
 proofs: $(STAMP) ## the slow tests, which `make test` leaves out: crash points, zombies, outages

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.clock import FakeClock
 from tests.support.compiled import compile_once
+from tests.support.order import in_parts
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
 
 compile_once()
@@ -19,6 +20,14 @@ compile_once()
 # How long an example takes says how busy the machine is. The rest is as Hypothesis has it, here or in CI.
 settings.register_profile("relay", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("relay")
+
+
+@pytest.hookimpl(trylast=True)  # of what is to be run
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several processes, the tests in such an order that none is left alone with long ones at the end."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        items[:] = in_parts(items, processes)
 
 
 def pytest_collection_finish() -> None:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import psutil
@@ -17,6 +19,7 @@ from sqlalchemy import String, create_engine, literal, select
 
 from tests.support import ports, stopwatch
 from tests.support.clock import START, FakeClock
+from tests.support.order import TESTS, in_parts
 from tests.support.ports import SYSTEM_RANGE, free_port, outside
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
 
@@ -29,6 +32,24 @@ async def _value(url: str, query: str) -> object:
         return await connection.fetchval(query)
     finally:
         await connection.close()
+
+
+def test_each_process_begins_with_its_share_of_the_long_files() -> None:
+    counts = {
+        "client/test_a.py": 20,
+        "crash/test_b.py": 2,
+        "crash/test_c.py": 3,
+        "journeys/test_d.py": 9,
+        "test_e.py": 26,
+    }
+    items: list[Any] = [
+        SimpleNamespace(path=TESTS / name, number=n) for name, count in counts.items() for n in range(count)
+    ]
+    ordered = in_parts(items, 2)
+    assert sorted(ordered, key=items.index) == items
+    assert [item.path.name for item in (*ordered[:11], *ordered[30:33])] == [
+        *["test_b.py"] * 2, *["test_d.py"] * 9, *["test_c.py"] * 3,
+    ]  # fmt: skip
 
 
 async def test_each_test_gets_an_empty_postgres_database(postgres_url: str) -> None:

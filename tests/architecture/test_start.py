@@ -27,6 +27,8 @@ HEAVY: Final = {
     "sqlalchemy.orm": "never, but SQLAlchemy's asynchronous engine brings it along",
 }
 
+MOST_MODULES: Final = 1000  # each takes most of a millisecond; what stands above is tens or hundreds of them
+
 # `relay serve`, which says at its end what it has imported.
 SERVE: Final = """
 import atexit, sys
@@ -62,6 +64,10 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_a_start_does_not_wait_for_what_is_needed_later_if_at_all(imported: set[str], module: str) -> None:
     assert {"relay.web.server", "relay.pipeline.fetch"} <= imported
     assert module not in imported, f"needed {HEAVY[module]}: import it there"
+
+
+def test_a_start_imports_only_so_many_modules(imported: set[str]) -> None:
+    assert len(imported) <= MOST_MODULES, "look for the newcomers with python -X importtime"
 
 
 def test_what_is_pending_is_what_alembic_would_do() -> None:

@@ -8,12 +8,18 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.support.journey import ADMIN_KEY, World, travelling
+from tests.support.later import later
+
+if TYPE_CHECKING:
+    from playwright import sync_api
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+else:
+    sync_api = later("playwright.sync_api")
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -75,7 +81,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("RELAY_REQUIRE_CHROMIUM") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    with sync_playwright() as playwright:
+    with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()

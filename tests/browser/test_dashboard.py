@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
 
 from relay.clock import SystemClock
 from relay.model import Secret
@@ -15,6 +13,12 @@ from relay.signing.browser import sign_in_url
 from tests.browser.conftest import PATIENCE_MS, Person, Running, somebody
 from tests.support.dashboard import HOSTILE
 from tests.support.journey import SECRET_KEY
+from tests.support.later import later
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+axe, playwright = later("axe_playwright_python.sync_playwright"), later("playwright.sync_api")
 
 # Every element with the names of its attributes; each kind once of the waterfall, whose ruler depends on the moment.
 NAMES = """
@@ -25,6 +29,11 @@ NAMES = """
   return [[...drawn].sort().join("\\n"), others.sort().join("\\n")];
 }
 """
+
+
+def expect(what: Any) -> Any:
+    """Playwright's assertions, which wait."""
+    return playwright.expect(what)
 
 
 class Stage:
@@ -202,9 +211,9 @@ def test_axe_finds_nothing_on_any_page_in_either_theme(chromium: Browser, runnin
 def axe(page: Page, path: str) -> list[str]:
     """Everything in light; in dark what depends on it."""
     page.emulate_media(color_scheme="light")
-    found = Axe().run(page).response["violations"]
+    found = axe.Axe().run(page).response["violations"]
     page.emulate_media(color_scheme="dark")
-    found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+    found += axe.Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
     return [f"{path}: {one['id']} {one['nodes'][0]['html'][:200]}" for one in found]
 
 

@@ -49,6 +49,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return chosen
 
 
+# PostgreSQL when there is time: for stories in which the database's own part is told by shorter tests too.
+SQLITE_FIRST = pytest.mark.parametrize(
+    "kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
+
+
 @pytest.fixture
 def disk() -> Iterator[Path]:
     """A small disk of the test's own."""

@@ -19,6 +19,7 @@ import psutil
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+LOOK_AGAIN_PART: Final = 0.05  # of the wait so far
 ADMIN_KEY: Final = "crash-admin-key-of-more-than-32-characters"
 SECRET_KEY: Final = "crash-secret-key-of-more-than-32-characters"
 LOOPBACK: Final = "127.0.0.0/8"
@@ -138,12 +139,13 @@ def run_main(main: Callable[[], int]) -> NoReturn:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, otherwise: str, *, every: float = 0.01) -> None:
-    """Return once the condition holds. Raises CrashError after `seconds`."""
-    until = time.monotonic() + seconds
+    """Return once the condition holds, looked at less often the longer it takes. Raises CrashError after `seconds`."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise CrashError(f"{otherwise} after {seconds:.0f} s")
-        time.sleep(every)
+        time.sleep(max(every, waited * LOOK_AGAIN_PART))
 
 
 class Api:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.crash.audit import audit, drain, query, read_contents
+from tests.crash.conftest import SQLITE_FIRST
 from tests.crash.world import Kind, World
 from tests.support.stopwatch import own_seconds_to_end
 
@@ -20,6 +21,8 @@ def _rows(world: World, statement: str) -> int:
     return sum(len(query(world.url, statement.format(table))) for table in ("jobs", "deliveries"))
 
 
+# tests/workers/test_leases.py gives leases back on PostgreSQL too.
+@SQLITE_FIRST
 def test_sigterm_under_load_finishes_what_is_under_way_and_loses_nothing(kind: Kind) -> None:
     with World(kind, hold_delivery=0.3) as world:
         relay = world.relay()
@@ -40,6 +43,7 @@ def test_sigterm_under_load_finishes_what_is_under_way_and_loses_nothing(kind: K
         assert again.stop() == 0
 
 
+@SQLITE_FIRST
 def test_sigterm_gives_back_the_leases_of_what_cannot_be_finished_in_time(kind: Kind) -> None:
     with World(kind, hold_delivery=60, settings={"RELAY_SHUTDOWN_SECONDS": "1"}) as world:
         relay = world.relay()

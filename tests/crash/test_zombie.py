@@ -7,6 +7,7 @@ from tests.crash import claims, share, zombie
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("postgres_to_crash")]
 
 
+@pytest.mark.slow  # the zombie below has a server and two workers, and its story is audited too
 def test_two_servers_and_two_workers_lose_nothing_when_one_of_each_is_killed() -> None:
     # Each looks for work once a second: who looks first may find it all, and in so short a time that does not even out.
     assert share.run(seconds=2, rate=60, fair=None).problems() == []

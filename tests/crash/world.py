@@ -20,6 +20,7 @@ from tests.crash.rig import Api, Program, environment, module, relay_command
 from tests.crash.stage import Received
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
+from tests.support.store import migrate_in_thread
 
 Kind = Literal["sqlite", "postgres"]
 PATHS: Final = ("/one", "/two")
@@ -56,7 +57,7 @@ class World(contextlib.AbstractContextManager["World"]):
             if self.kind == "postgres":
                 self.server = self._stack.enter_context(PostgresServer(fsync=True))
                 self.url = self.server.create_database()
-                self._upgrade()
+                migrate_in_thread(self.url)
             self._open_stage()
         except BaseException:
             self.close()
@@ -70,13 +71,6 @@ class World(contextlib.AbstractContextManager["World"]):
         """End what is left, delete the directory."""
         self._stack.close()
         shutil.rmtree(self.home, ignore_errors=True)
-
-    def _upgrade(self) -> None:
-        done = subprocess.run(
-            relay_command("db", "upgrade"), env=environment(self.env()), capture_output=True, text=True, timeout=60
-        )
-        if done.returncode:
-            raise rig.CrashError(f"relay db upgrade: {done.stderr[-2000:]}")
 
     def _open_stage(self) -> None:
         result, delivery = self._hold

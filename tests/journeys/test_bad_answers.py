@@ -23,16 +23,19 @@ from tests.support.journey import World, travelling
 from tests.support.outbound import RawServer, Reader, Script, Writer, always, drip, raw_server, response, silent
 
 MIB: Final = 1024 * 1024
-LIMIT_SECONDS: Final = 0.4
+LIMIT_SECONDS: Final = 0.4  # of the machine's own time, for who is to be too slow
+PATIENT_SECONDS: Final = 20.0  # for all others: a busy machine is slow too
 GOOD: Final = b'{"traceID": "1", "response": {"text": "tea"}}'
 JSON: Final = "Content-Type: application/json"
 
 
 @pytest.fixture
-async def world(sqlite_stage_url: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, sqlite_stage_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    ill = request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else None
+    limit = LIMIT_SECONDS if ill in TOO_SLOW else PATIENT_SECONDS
     settings: dict[str, Any] = {
-        "fetch_timeout_seconds": LIMIT_SECONDS,
-        "delivery_timeout_seconds": LIMIT_SECONDS,
+        "fetch_timeout_seconds": limit,
+        "delivery_timeout_seconds": limit,
         "max_result_bytes": MIB,
         "delivery_schedule_seconds": (0, 10, 3600),
     }
@@ -146,7 +149,8 @@ async def test_a_provider_that_misbehaves_is_asked_again_and_its_result_is_had(w
         assert (first["http_status"], first["error_code"]) == (ill.http_status, ill.error_code)
         assert await world.page("/v1/results") == []
         provider.is_well = True
-        await world.post(f"/v1/jobs/{job_id}/fetch")
+        asked = await world.call("POST", f"/v1/jobs/{job_id}/fetch")
+        assert asked.status in (202, 409), asked.raw  # 409: it was asked again in its own time, and has ended
         ended = await world.ended(job_id)
         stored = await world.call("GET", f"/v1/results/{ended['result_id']}/payload")
         assert stored.raw == GOOD
@@ -179,6 +183,9 @@ SUBSCRIBERS: Final = {
     "a reset": Ill(reset, None, "interrupted"),
     "not HTTP": Ill(always(b"SSH-2.0-OpenSSH\r\n\r\n", close=True), None, "interrupted"),
 }  # fmt: skip
+
+
+TOO_SLOW: Final = {name for name, ill in (PROVIDERS | SUBSCRIBERS).items() if ill.error_code == "timed_out"}
 
 
 @pytest.mark.parametrize("name", SUBSCRIBERS)

@@ -36,6 +36,7 @@ AT_ONCE: Final = 8  # notifications under way
 USERNAME: Final = "customer"
 SUBMITTED: Final = 1000  # from here on the numbers of jobs that are submitted through Relay
 EVERY: Final = 6  # of the URLs one is also tried in the answer to a submit
+SHARES: Final = 4  # each odd URL is tried at every fourth provider: which URL is which does not depend on the provider
 LONGEST: Final = 8000  # longer ones are no URL to anybody, and there are many places to put them
 
 
@@ -62,10 +63,11 @@ class Hostile:
             origin.saying = self._saying(name)
 
     def urls(self, provider: str) -> list[str]:
-        """The hostile URLs for this provider: a plain one last."""
+        """The hostile URLs for this provider: of the odd ones its share, and plain ones, the plainest last."""
         place = self.storage if provider in WITH_PRESIGNED else self.nowhere
         own, other = (one.url.removeprefix("http://") for one in (self.origins[provider], place))
-        odd = [url.replace("https:", "http:") for url in REFUSED if len(url) < LONGEST]
+        mine = [url for url in REFUSED if len(url) < LONGEST][sorted(self.origins).index(provider) % SHARES :: SHARES]
+        odd = [url.replace("https:", "http:") for url in mine]
         mixed = [url.replace("api.good.test", own).replace("evil.test", other) for url in odd]
         return [*mixed, f"http://{other}", f"HTTP://{other}/x?token=1", f"http://{other}/steal?by={provider}"]
 

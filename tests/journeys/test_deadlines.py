@@ -190,6 +190,7 @@ class NoRamp(OriginGate):
         origin.pace, origin.climbing = None, False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("silence")
 async def test_first_in_first_out_loses_some(sqlite_stage_url: str) -> None:
     ended, _ = await _played(sqlite_stage_url, FEW, replace(DEFAULT_PLAN, fetch_hands=first_in_first_out))

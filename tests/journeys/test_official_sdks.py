@@ -11,18 +11,23 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import apify_client
-import assemblyai
-import openai
 import orjson
 import pytest
-from replicate.client import Client as Replicate
 
+from tests.support.later import later
 from tests.support.providers.ways import SHARED, authorization
 from tests.support.through import Through, through
 from tests.support.tls_front import tls_front
+
+if TYPE_CHECKING:
+    import apify_client
+    import assemblyai
+    import openai
+    import replicate
+else:
+    apify_client, assemblyai, openai, replicate = map(later, ("apify_client", "assemblyai", "openai", "replicate"))
 
 T = TypeVar("T")
 
@@ -143,7 +148,8 @@ async def test_openais_client_asks_in_the_background_and_reads_the_response_thro
     with openai_at(customer, "/v1") as client:
         asked = await customer.calls(lambda: client.responses.create(model="gpt-5", input="coffee", background=True))
         before = await customer.calls(lambda: client.responses.retrieve(asked.id))
-        assert (asked.status, before.status) == ("queued", "queued")
+        assert asked.status == "queued"
+        assert before.status in ("queued", "in_progress")  # whoever looks second is told that it runs: it may be Relay
         assert await customer.relay.stand_in.finish(asked.id) == [200]
         after = await customer.calls(lambda: client.responses.with_raw_response.retrieve(asked.id))
     assert "earlier, smaller, colder" in after.parse().output_text
@@ -232,7 +238,7 @@ async def test_fals_client_submits_and_waits_through_the_relay(
 @of("replicate")
 async def test_replicates_client_submits_and_waits_through_the_relay(customer: Customer) -> None:
     customer.relay.stand_in.knobs.work_seconds = 0.2
-    client = Replicate(api_token=customer.key, base_url=customer.base)
+    client = replicate.Client(api_token=customer.key, base_url=customer.base)
     client.poll_interval = 0.1
     made = await customer.calls(lambda: client.predictions.create(version="5c7d", input={"prompt": "coffee"}))
     await customer.calls(made.wait)

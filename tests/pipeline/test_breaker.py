@@ -17,7 +17,7 @@ from relay.store.breakers import Breaker
 from relay.workers.shares import Share
 from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import DEFAULT_PLAN, ORIGIN, Stage
-from tests.support.stage_fixtures import Opening
+from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 
 DOWN = reply(None, error="connect_failed")
 
@@ -243,6 +243,7 @@ async def test_a_restart_remembers(stage: Stage) -> None:
 # --- days of it ---
 
 
+@SQLITE_FIRST
 async def test_after_days_of_nothing_but_failures_it_is_disabled(open_stage: Opening) -> None:
     stage = await open_stage(replace(DEFAULT_PLAN, disable_after_seconds=6 * 3600.0))
     world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")

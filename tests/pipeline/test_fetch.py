@@ -24,7 +24,7 @@ from relay.store.tracking import make_due
 from tests.support.doors import DONE, Page, answer_with
 from tests.support.profiles import SIGNED, write_profiles
 from tests.support.stage import DEFAULT_PLAN, URL, Stage
-from tests.support.stage_fixtures import Opening
+from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 from tests.support.store import a_job, count, put_jobs, rows_of
 
 THIN = {"response_url": URL}
@@ -164,6 +164,7 @@ async def test_a_hint_to_come_back_in_thirty_years_is_a_day_at_most(open_stage: 
 # --- credentials ---
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("status", [401, 403])
 async def test_refused_credentials_mark_the_webhook_and_keep_its_jobs(stage: Stage, status: int) -> None:
     stage.provider.answering = answer_with(Page(status, b"no"))
@@ -257,6 +258,7 @@ async def test_gone_means_expired_only_after_the_deadline_and_has_a_result(stage
     assert not {"payload", "payload_base64", "payload_url"} & sent.data.keys()
 
 
+@SQLITE_FIRST
 async def test_a_dead_provider_is_asked_until_it_is_given_up(open_stage: Opening) -> None:
     stage = await open_stage(replace(DEFAULT_PLAN, give_up_seconds=1200.0))
     await fetched(stage, Page(500, b""), retention_seconds=300.0)

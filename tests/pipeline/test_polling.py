@@ -22,7 +22,7 @@ from relay.store import schema
 from relay.store.settlement import SETTLE_FETCH
 from tests.support.doors import DONE, Page, answer_with
 from tests.support.stage import DEFAULT_PLAN, URL, Stage
-from tests.support.stage_fixtures import Opening
+from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 from tests.support.store import count, rows_of
 
 RUNNING: Final = Page(200, b'{"id": "resp_1", "status": "in_progress"}')
@@ -70,6 +70,7 @@ def gaps(times: list[float], first: float, last: float) -> list[float]:
 # --- when ---
 
 
+@SQLITE_FIRST
 async def test_freddy_is_polled_by_the_steps_of_its_guide(stage: Stage) -> None:
     stage.provider.answering = answer_with(RUNNING)
     await follow(stage, await stage.add_webhook(provider="freddy", credentials=KEY), provider_job_id="resp_1")
@@ -120,6 +121,7 @@ async def kept_from_submit(open_stage: Opening, directory: Path) -> tuple[Stage,
     return stage, webhook
 
 
+@SQLITE_FIRST
 async def test_a_retention_that_runs_from_the_submit_is_not_moved_by_anything(
     open_stage: Opening, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from relay.store import replays, schema
 from relay.store.bulk import insert_many
 from relay.store.results import COLUMNS, to_row
 from tests.support.stage import Stage
+from tests.support.stage_fixtures import SQLITE_FIRST
 from tests.support.store import a_delivery, a_job, a_result, put_deliveries, rows_of
 
 
@@ -190,6 +191,7 @@ async def test_a_rate_spaces_the_deliveries(stage: Stage) -> None:
     assert len(await pairs(stage, replay)) <= 12, "no more than is due soon is planned"
 
 
+@SQLITE_FIRST
 async def test_a_rate_that_is_changed_holds_for_what_is_not_planned_yet(stage: Stage) -> None:
     await stage.add_subscription()
     await store(stage, 30)

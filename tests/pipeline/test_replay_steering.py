@@ -19,9 +19,11 @@ from relay.store import deliveries, replaying, replays, results, schema
 from tests.pipeline.test_replay import as_it_is, counted, everything, has, pairs, pass_time, planned, request, store
 from tests.support.doors import Sent, reply
 from tests.support.stage import URL, Stage
+from tests.support.stage_fixtures import SQLITE_FIRST
 from tests.support.store import a_delivery, put_deliveries, rows_of
 
 
+@SQLITE_FIRST
 async def test_no_more_is_planned_than_its_subscribers_can_take_soon(stage: Stage) -> None:
     await stage.add_subscription()
     await store(stage, AHEAD * 3)
@@ -35,6 +37,7 @@ async def test_no_more_is_planned_than_its_subscribers_can_take_soon(stage: Stag
     assert found.finished_at is not None
 
 
+@SQLITE_FIRST
 async def test_a_subscription_that_takes_nothing_keeps_nobody_waiting(stage: Stage) -> None:
     await stage.add_subscription()
     idle = await stage.add_subscription(status=SubscriptionStatus.PAUSED)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
-import svix
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,6 +20,9 @@ from relay.pipeline.verify import verify
 from relay.providers.callback import VerificationScheme
 from relay.signing import jwks, schemes
 from tests.providers.wire import PROFILES
+from tests.support.later import later
+
+svix = later("svix")
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0" * 3
 NOW = Instant(1_795_305_600_000)

@@ -36,7 +36,7 @@ from tests.support.store import (
     put_jobs,
 )
 
-RACERS = 4
+RACERS = 3
 
 
 def _at(seconds: float) -> Instant:

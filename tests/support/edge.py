@@ -20,6 +20,8 @@ from relay.web.server import Server, Site
 
 GOOD = "good-token"
 PATH = f"/in/{GOOD}"
+PATIENCE_SECONDS = 30.0  # only what fails takes so long
+PATIENT = ConnectionLimits(sweep_seconds=0.05)  # a caller whom a busy machine delays is no slow caller
 HURRIED = ConnectionLimits(
     grace_seconds=0.05,
     idle_seconds=0.3,
@@ -147,7 +149,7 @@ class Client:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def reply(self, *, head: bool = False, within: float = 2.0) -> Reply:
+    async def reply(self, *, head: bool = False, within: float = PATIENCE_SECONDS) -> Reply:
         """The next answer. Raises IncompleteReadError when the connection ends first."""
         async with asyncio.timeout(within):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -162,7 +164,7 @@ class Client:
             size = 0 if head else int(headers.get("content-length", "0"))
             return Reply(status, headers, await self.reader.readexactly(size))
 
-    async def ended(self, within: float = 2.0) -> bytes:
+    async def ended(self, within: float = PATIENCE_SECONDS) -> bytes:
         """Wait until the server closes; what it said until then."""
         async with asyncio.timeout(within):
             said = b""
@@ -202,7 +204,7 @@ class Edge:
 
     async def start(
         self,
-        limits: ConnectionLimits = HURRIED,
+        limits: ConnectionLimits = PATIENT,
         *,
         maximum: int = 1_000_000,
         budget: int = 4_000_000,

@@ -35,7 +35,8 @@ SECRET_KEY: Final = "journey-secret-key-of-more-than-32-characters"
 PASSWORD: Final = "open sesame"
 LOOPBACK: Final = "127.0.0.0/8"
 PATIENCE_SECONDS: Final = 60.0  # only what fails takes so long
-LOOK_AGAIN_SECONDS: Final = 0.02
+LOOK_AGAIN_SECONDS: Final = (0.02, 0.5)  # at first and at most
+LOOK_AGAIN_PART: Final = 0.1  # of the wait so far: what takes long is not looked at the oftener for it
 
 
 class HurriedClock(SystemClock):
@@ -142,13 +143,15 @@ async def eventually(
     seconds: float = PATIENCE_SECONDS,
 ) -> dict[str, Any]:
     """Ask until what is found is as wanted."""
-    until = time.monotonic() + seconds
+    began = time.monotonic()
+    least, most = LOOK_AGAIN_SECONDS
     while True:
         found = await ask()
         if holds(found):
             return found
-        assert time.monotonic() < until, f"after {seconds} s it is still {found}"
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"after {seconds} s it is still {found}"
+        await asyncio.sleep(min(most, max(least, waited * LOOK_AGAIN_PART)))
 
 
 class World(Caller):
@@ -246,13 +249,19 @@ async def stand_ins(clock: Clock | None = None) -> AsyncIterator[tuple[NetNut, S
 
 @asynccontextmanager
 async def travelling(
-    url: str, directory: Path, *, hurry: float = 1.0, plays: bool = False, **settings: Any
+    url: str,
+    directory: Path,
+    *,
+    hurry: float = 1.0,
+    clock: Clock | None = None,
+    plays: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """A relay on the database at `url` with its stand-ins; with `hurry` all waits are that many times shorter.
 
     With `plays` the dashboard has its playground.
     """
-    clock = HurriedClock(hurry) if hurry != 1.0 else SystemClock()
+    clock = clock or (HurriedClock(hurry) if hurry != 1.0 else SystemClock())
     chosen = settings_of(url, directory, **settings)
     async with AsyncExitStack() as stack:
         netnut, sink, session = await stack.enter_async_context(stand_ins(clock))

@@ -17,6 +17,11 @@ from tests.support.store import empty_postgres, migrate_in_thread, postgres_copy
 
 Opening = Callable[[Plan], Awaitable[Stage]]
 
+# PostgreSQL in `make proofs`: for hours of simulated time whose every single step is tested on both databases.
+SQLITE_FIRST = pytest.mark.parametrize(
+    "stage_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
+
 
 @pytest.fixture(scope="session")
 def stage_template(tmp_path_factory: pytest.TempPathFactory) -> Path:

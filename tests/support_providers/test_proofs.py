@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
-import svix
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -20,9 +19,12 @@ from relay.demo.sink import Message, Sink
 from relay.demo.stand_in import SIGNING_SECRET, WRONG_SECRET, StandIn
 from relay.model import Secret
 from tests.support.clock import FakeClock
+from tests.support.later import later
 from tests.support.providers import Fal
 from tests.support.providers.customer import customer_of
 from tests.support.providers.ways import SHARED, listen, start
+
+svix = later("svix")
 
 STANDARD = ("openai", "pulse", "replicate")
 PROVED = (*STANDARD, "reducto", "fal", "firecrawl", "inference-net", "assemblyai", "brightdata")

@@ -11,10 +11,8 @@ from relay.errors import StoreFull, StoreUnavailable
 from relay.pipeline.admission import TurnedAway
 from relay.pipeline.receive import Answer
 from relay.web.callback import split_path
-from relay.web.connections import ConnectionLimits
 from tests.support.edge import GOOD, PATH, Edge, SilentLog, post
 
-PATIENT = ConnectionLimits(sweep_seconds=0.05)
 BROWSER = "accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n"
 
 
@@ -65,7 +63,7 @@ async def test_over_its_rate_a_webhook_gets_503(edge: Edge) -> None:
 
 
 async def test_wrong_tokens_of_every_kind_get_the_same_404_before_their_body_is_read(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     paths = ["/in/forged", "/in/", "/in/" + "x" * 5000, "/in/a.b.c/more?x=1", "/in/%00%ff", "/in/..%2f", "/in//"]
     replies = []
     for path in paths:
@@ -159,7 +157,7 @@ async def test_a_chunked_body_is_put_together(edge: Edge) -> None:
 
 
 async def test_a_declared_body_over_the_cap_gets_413_at_once(edge: Edge) -> None:
-    await edge.start(PATIENT, maximum=1000)
+    await edge.start(maximum=1000)
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: 1001\r\n\r\n".encode())
     reply = await client.reply()
@@ -167,12 +165,12 @@ async def test_a_declared_body_over_the_cap_gets_413_at_once(edge: Edge) -> None
 
 
 async def test_a_body_of_exactly_the_cap_is_taken(edge: Edge) -> None:
-    await edge.start(PATIENT, maximum=1000)
+    await edge.start(maximum=1000)
     assert (await edge.ask(post(b"x" * 1000))).status == 200
 
 
 async def test_a_chunked_body_over_the_cap_gets_413_before_it_ends(edge: Edge) -> None:
-    endpoint = await edge.start(PATIENT, maximum=1000)
+    endpoint = await edge.start(maximum=1000)
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".encode())
     await client.send(b"1f4\r\n" + b"x" * 500 + b"\r\n1f5\r\n" + b"x" * 501 + b"\r\n")
@@ -182,7 +180,7 @@ async def test_a_chunked_body_over_the_cap_gets_413_before_it_ends(edge: Edge) -
 
 
 async def test_over_the_byte_budget_a_notification_gets_503_until_there_is_room(edge: Edge) -> None:
-    endpoint = await edge.start(PATIENT, maximum=1000, budget=1500)
+    endpoint = await edge.start(maximum=1000, budget=1500)
     first = await edge.connect()
     await first.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: 1000\r\n\r\n".encode())
     while endpoint.budget.used < 1000:  # noqa: ASYNC110  # another connection's progress is only to be seen here
@@ -201,7 +199,7 @@ async def test_over_the_byte_budget_a_notification_gets_503_until_there_is_room(
 
 async def test_the_budget_is_held_while_the_receiver_works(edge: Edge) -> None:
     edge.receiver.hold = asyncio.Event()
-    endpoint = await edge.start(PATIENT)
+    endpoint = await edge.start()
     client = await edge.connect()
     await client.send(post(b"x" * 700))
     await edge.receiver.until_received()
@@ -213,7 +211,7 @@ async def test_the_budget_is_held_while_the_receiver_works(edge: Edge) -> None:
 
 async def test_a_caller_that_leaves_in_the_middle_leaves_nothing_behind(edge: Edge) -> None:
     log = SilentLog()
-    endpoint = await edge.start(PATIENT, log=log)
+    endpoint = await edge.start(log=log)
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: 1000\r\n\r\nxx".encode())
     while not endpoint.budget.used:  # noqa: ASYNC110
@@ -231,7 +229,7 @@ async def test_a_caller_that_leaves_in_the_middle_leaves_nothing_behind(edge: Ed
 )
 @pytest.mark.parametrize("where", ["admit", "receive"])
 async def test_whatever_goes_wrong_on_our_side_is_a_503(edge: Edge, error: Exception, where: str) -> None:
-    endpoint = await edge.start(PATIENT)
+    endpoint = await edge.start()
     if where == "admit":
         edge.receiver.admit_error = error
     else:
@@ -245,7 +243,7 @@ async def test_whatever_goes_wrong_on_our_side_is_a_503(edge: Edge, error: Excep
 
 
 async def test_continue_is_said_to_a_caller_with_a_good_token_only(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     expecting = "POST {} HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
     client = await edge.connect()
     await client.send(expecting.format(PATH).encode())
@@ -260,7 +258,7 @@ async def test_continue_is_said_to_a_caller_with_a_good_token_only(edge: Edge) -
 
 
 async def test_an_http_1_0_caller_gets_its_answer_and_the_end(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(post(version="1.0"))
     reply = await client.reply()
@@ -270,7 +268,7 @@ async def test_an_http_1_0_caller_gets_its_answer_and_the_end(edge: Edge) -> Non
 
 async def test_each_call_is_one_line_that_does_not_name_the_token(edge: Edge) -> None:
     log = SilentLog()
-    await edge.start(PATIENT, log=log)
+    await edge.start(log=log)
     await edge.ask(post(b"12345", path=f"{PATH}/suffix?q=1"))
     await edge.ask(post(path="/in/forged"))
     [(event, line), (_, refused)] = log.lines

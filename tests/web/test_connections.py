@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from relay.web.connections import ConnectionLimits
-from tests.support.edge import HURRIED, PATH, Edge, drip, post
+from tests.support.edge import HURRIED, PATH, PATIENT, Edge, drip, post
 from tests.support.stopwatch import Stopwatch
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nhost: relay\r\ncontent-length: 1000\r\n".encode()
-PATIENT = ConnectionLimits(sweep_seconds=0.05)
 
 
 async def test_silent_and_dripping_connections_cannot_starve_a_caller(edge: Edge) -> None:

@@ -10,16 +10,14 @@ from contextlib import suppress
 
 import pytest
 
-from relay.web.connections import ConnectionLimits
-from tests.support.edge import HURRIED, PATH, Edge, drip, post
+from tests.support.edge import HURRIED, PATH, PATIENT, Edge, drip, post
 from tests.support.stopwatch import Stopwatch
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nhost: relay\r\ncontent-length: 1000\r\n".encode()
-PATIENT = ConnectionLimits(sweep_seconds=0.05)
 
 
 async def test_a_silent_connection_is_closed_without_a_word(edge: Edge) -> None:
-    await edge.start()
+    await edge.start(HURRIED)
     client = await edge.connect()
     assert await client.ended() == b""
 
@@ -40,7 +38,7 @@ async def test_a_dripping_head_gets_408_when_the_deadline_passes(edge: Edge, ear
 
 
 async def test_a_dripping_body_gets_408_and_stores_nothing(edge: Edge) -> None:
-    await edge.start()
+    await edge.start(HURRIED)
     client = await edge.connect()
     await client.send(HEAD + b"\r\n")
     dripping = asyncio.create_task(drip(client, b"x" * 900))
@@ -51,7 +49,7 @@ async def test_a_dripping_body_gets_408_and_stores_nothing(edge: Edge) -> None:
 
 
 async def test_a_large_body_that_keeps_coming_outlives_the_deadline(edge: Edge) -> None:
-    await edge.start(dataclasses.replace(HURRIED, body_bytes_per_second=20_000))
+    await edge.start(dataclasses.replace(HURRIED, body_bytes_per_second=2_000))
     client = await edge.connect()
     await client.send(b"POST %s HTTP/1.1\r\ncontent-length: 30000\r\n\r\n" % PATH.encode())
     for _ in range(12):
@@ -61,7 +59,7 @@ async def test_a_large_body_that_keeps_coming_outlives_the_deadline(edge: Edge) 
 
 
 async def test_bytes_between_requests_do_not_extend_the_wait(edge: Edge) -> None:
-    await edge.start()
+    await edge.start(HURRIED)
     client = await edge.connect()
     dripping = asyncio.create_task(drip(client, b"\r\n" * 100))
     assert await client.ended() == b""
@@ -69,7 +67,7 @@ async def test_bytes_between_requests_do_not_extend_the_wait(edge: Edge) -> None
 
 
 async def test_an_idle_keep_alive_connection_is_closed(edge: Edge) -> None:
-    await edge.start()
+    await edge.start(dataclasses.replace(PATIENT, keep_alive_seconds=0.4))
     client = await edge.connect()
     await client.send(post())
     assert (await client.reply()).status == 200
@@ -99,7 +97,7 @@ async def test_pipelined_requests_are_answered_in_order(edge: Edge) -> None:
 
 
 async def test_a_pipelined_request_that_never_ends_is_cut_off(edge: Edge) -> None:
-    await edge.start()
+    await edge.start(HURRIED)
     client = await edge.connect()
     await client.send(post() + HEAD + b"\r\nxx")
     assert (await client.reply()).status == 200
@@ -117,7 +115,7 @@ async def test_a_pipelined_request_that_never_ends_is_cut_off(edge: Edge) -> Non
     ids=["many", "one big", "many big"],
 )
 async def test_too_large_a_head_gets_431(edge: Edge, head: str) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     reply = await edge.ask(post(headers=head))
     assert reply.status == 431
     assert reply.json()["code"] == "headers_too_large"
@@ -126,27 +124,27 @@ async def test_too_large_a_head_gets_431(edge: Edge, head: str) -> None:
 
 
 async def test_an_endless_header_gets_431_long_before_it_ends(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\nx: ".encode() + b"y" * 80_000)
     assert (await client.reply()).status == 431
 
 
 async def test_an_endless_url_gets_431(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(f"POST {PATH}/".encode() + b"y" * 80_000)
     assert (await client.reply()).status == 431
 
 
 async def test_a_large_body_in_one_piece_with_its_head_is_no_large_head(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     assert (await edge.ask(post(b"x" * 200_000))).status == 200
     assert edge.receiver.received[0].body == b"x" * 200_000
 
 
 async def test_trailers_are_no_headers_and_have_a_bound(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     chunked = f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n".encode()
     assert (await edge.ask(chunked + b"webhook-id: forged\r\n\r\n")).status == 200
     assert "webhook-id" not in dict(edge.receiver.received[0].headers)
@@ -188,7 +186,7 @@ async def test_what_is_not_http_gets_400(edge: Edge, data: bytes) -> None:
 
 
 async def test_a_body_that_turns_into_garbage_gets_400_and_stores_nothing(edge: Edge) -> None:
-    endpoint = await edge.start(PATIENT)
+    endpoint = await edge.start()
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n".encode())
     await asyncio.sleep(0.05)
@@ -202,7 +200,7 @@ async def test_a_body_that_turns_into_garbage_gets_400_and_stores_nothing(edge: 
 
 
 async def test_garbage_after_an_early_answer_gets_no_second_one(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(b"POST /in/forged HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n")
     assert (await client.reply()).status == 404
@@ -212,7 +210,7 @@ async def test_garbage_after_an_early_answer_gets_no_second_one(edge: Edge) -> N
 
 async def test_garbage_behind_a_request_does_not_take_that_requests_answer(edge: Edge) -> None:
     edge.receiver.hold = asyncio.Event()
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(post(b"sound") + b"garbage\r\n\r\n")
     await edge.receiver.until_received()
@@ -223,7 +221,7 @@ async def test_garbage_behind_a_request_does_not_take_that_requests_answer(edge:
 
 
 async def test_the_body_of_a_request_that_wants_to_upgrade_is_read(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     upgrade = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
     for body in (b"first", b"second"):
@@ -246,7 +244,7 @@ async def test_a_peer_that_does_not_read_is_cut_off(edge: Edge) -> None:
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
         gone.set()
 
-    await edge.start(app=flood)
+    await edge.start(HURRIED, app=flood)
     client = await edge.connect()
     await client.send(b"GET / HTTP/1.1\r\n\r\n")
     async with asyncio.timeout(20):
@@ -255,7 +253,7 @@ async def test_a_peer_that_does_not_read_is_cut_off(edge: Edge) -> None:
 
 
 async def test_an_early_answer_reaches_a_caller_that_sends_everything_before_it_reads(edge: Edge) -> None:
-    await edge.start(PATIENT, maximum=1000)
+    await edge.start(maximum=1000)
     loop, size = asyncio.get_running_loop(), 8_000_000
     with socket.socket() as client:
         client.setblocking(False)
@@ -266,7 +264,7 @@ async def test_an_early_answer_reaches_a_caller_that_sends_everything_before_it_
 
 
 async def test_after_an_early_answer_the_rest_is_discarded_and_the_connection_goes_on(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(post(b"x" * 300_000, path="/in/unknown"))
     assert (await client.reply()).status == 404

@@ -12,12 +12,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from relay.clock import SystemClock
-from relay.web.connections import ConnectionLimits
 from relay.web.server import Server, Site, connections_allowed, new_event_loop, serve
 from tests.support.edge import PATH, Client, Edge, post
 from tests.support.stopwatch import Stopwatch
-
-PATIENT = ConnectionLimits(sweep_seconds=0.05)
 
 
 def answering(text: bytes) -> Site:
@@ -50,7 +47,7 @@ async def ask(port: int, headers: str = "") -> bytes:
 
 async def test_a_request_under_way_is_finished_at_stop_and_nothing_new_is_taken(edge: Edge) -> None:
     edge.receiver.hold = asyncio.Event()
-    await edge.start(PATIENT)
+    await edge.start()
     port = edge.server.ports[0]
     client = await edge.connect()
     await client.send(post())
@@ -67,7 +64,7 @@ async def test_a_request_under_way_is_finished_at_stop_and_nothing_new_is_taken(
 
 
 async def test_idle_connections_do_not_delay_the_stop(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     kept, silent = await edge.connect(), await edge.connect()
     await kept.send(post())
     await kept.reply()
@@ -78,7 +75,7 @@ async def test_idle_connections_do_not_delay_the_stop(edge: Edge) -> None:
 
 
 async def test_a_body_still_coming_at_stop_is_taken_in_full(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: 4\r\n\r\nab".encode())
     await asyncio.sleep(0.05)
@@ -92,7 +89,7 @@ async def test_a_body_still_coming_at_stop_is_taken_in_full(edge: Edge) -> None:
 
 async def test_what_outlasts_the_grace_period_is_cut_off(edge: Edge) -> None:
     edge.receiver.hold = asyncio.Event()
-    await edge.start(PATIENT, shutdown_seconds=0.2)
+    await edge.start(shutdown_seconds=0.2)
     client = await edge.connect()
     await client.send(post())
     await edge.receiver.until_received()
@@ -103,7 +100,7 @@ async def test_what_outlasts_the_grace_period_is_cut_off(edge: Edge) -> None:
 
 
 async def test_a_client_that_drips_does_not_outlast_the_grace_period(edge: Edge) -> None:
-    await edge.start(PATIENT, shutdown_seconds=0.2)
+    await edge.start(shutdown_seconds=0.2)
     client = await edge.connect()
     await client.send(f"POST {PATH} HTTP/1.1\r\ncontent-length: 4\r\n\r\nab".encode())
     await asyncio.sleep(0.05)
@@ -150,7 +147,7 @@ async def test_forwarded_addresses_are_believed_from_configured_proxies_only() -
 
 
 async def test_answers_say_the_date_and_not_what_serves_them(edge: Edge) -> None:
-    await edge.start(PATIENT)
+    await edge.start()
     reply = await edge.ask(post())
     assert reply.headers["date"].endswith(" GMT")
     assert "server" not in reply.headers
