@@ -26,6 +26,10 @@ class Clock(Protocol):
         """Seconds that never run backwards, for measuring."""
         ...
 
+    def worked(self) -> float:
+        """Seconds that this thread has had a processor, for telling how busy it is."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
         ...
@@ -43,6 +47,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def worked(self) -> float:
+        return time.thread_time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

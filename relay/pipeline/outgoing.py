@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -30,6 +31,8 @@ class Outgoing:
         self._payload_url = payload_url
         self._bodies = _KeptBodies(KEPT_BODIES_BYTES)
         self._room = Room(LARGE_BODIES_BYTES)
+        self._gone: set[str] = set()  # webhooks whose results have outlived them
+        self._looks: dict[str, asyncio.Future[Message | None]] = {}  # under way, by result id
 
     async def message(self, work: DeliveryWork, subscription: Subscription) -> Message | None:
         """What goes out in the subscription's format; None when the result is gone. Raises NoRoom."""
@@ -38,16 +41,51 @@ class Outgoing:
             return Message(work.job_id, work.body)
         if events.is_event(work.delivery.result_id):
             return await self._event_message(work.delivery.result_id)
+        if is_envelope:
+            return await self._envelope_message(work.delivery.result_id)
         result = await self._floor.database.read(partial(results.get, id=work.delivery.result_id))
         if result is None:
             return None
-        if result.webhook_id not in self._floor.configuration.current.webhooks:  # its name goes into every format
-            await self._floor.configuration.refresh()
-        if is_envelope:
-            return Message(result.job_id, await self._kept(ENVELOPE, result, self._load))
+        await self._know_webhook(result)
         if subscription.format == THIN:
             return Message(result.job_id, self.envelope(result, None))
         return await self._payload_message(work.delivery.message_id, result, subscription)
+
+    async def _envelope_message(self, result_id: str) -> Message | None:
+        """The same for all who want it, so those who want it at the same time look once."""
+        look = self._looks.get(result_id)
+        if look is None:
+            look = self._looks[result_id] = asyncio.ensure_future(self._look(result_id))
+            look.add_done_callback(partial(self._looked, result_id))
+        return await asyncio.shield(look)  # who gives up waiting leaves it to the others
+
+    async def _look(self, result_id: str) -> Message | None:
+        def wants(result: Result) -> bool:
+            return (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES and self._bodies.get(result) is None
+
+        read = partial(results.get_with_payload, id=result_id, wants=wants)
+        found = await self._floor.database.read(read)
+        if found is None:
+            return None
+        result, payload = found
+        await self._know_webhook(result)
+        body = self._bodies.get(result)
+        if body is None:
+            body = self.envelope(result, payload)
+            self._bodies.keep(result, body)
+        return Message(result.job_id, body)
+
+    def _looked(self, result_id: str, look: asyncio.Future[Message | None]) -> None:
+        del self._looks[result_id]
+        if not look.cancelled():
+            look.exception()  # whoever waited has it; perhaps nobody does any more
+
+    async def _know_webhook(self, result: Result) -> None:
+        """Its name goes into every format. Another node may have made it, or it is gone for good: asked once."""
+        configuration = self._floor.configuration
+        if result.webhook_id not in configuration.current.webhooks and result.webhook_id not in self._gone:
+            if result.webhook_id not in (await configuration.refresh()).webhooks:
+                self._gone.add(result.webhook_id)
 
     async def _event_message(self, event_id: str) -> Message | None:
         """An operational event: an envelope in every format, since there is no payload that could stand alone."""
@@ -84,12 +122,6 @@ class Outgoing:
             kept = await load(result)
             self._bodies.keep(result, kept, kind)
         return kept
-
-    async def _load(self, result: Result) -> bytes:
-        payload: bytes | None = None
-        if result.payload_id is not None and (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES:
-            payload = await self._floor.payloads.read(result.payload_id)
-        return self.envelope(result, payload)
 
     def keep(self, result: Result, body: bytes) -> None:
         """Remember an envelope: its deliveries are about to be made."""

@@ -41,7 +41,8 @@ AHEAD: Final = 48  # due deliveries of one subscription above which nothing more
 AHEAD_SECONDS: Final = 2.0  # the same where a rate is set
 BUSY_SECONDS: Final = 0.05  # between two pages; longer where the event loop is late
 LATE_SECONDS: Final = 0.005  # a sleep that takes so much longer: this process has more to do than it can
-FALL, RISE = 0.6, 1.0  # of what is planned ahead, for a sleep that took too long and for one that did not
+MOST_SHARE: Final = 0.6  # of the time: what comes in while the event loop is busier finds a queue
+FALL, RISE = 0.6, 1.0  # of what is planned ahead, for too much work and for no more than there should be
 LEAST_AHEAD: Final = 4.0
 IDLE_SECONDS: Final = 1.0
 
@@ -229,14 +230,17 @@ class Replayer:
             if not self._is_busy:
                 await clock.sleep(IDLE_SECONDS)
                 continue
-            began, pause = clock.monotonic(), BUSY_SECONDS * (AHEAD / self._ahead) ** 0.5
+            began, worked = clock.monotonic(), clock.worked()
+            pause = BUSY_SECONDS * (AHEAD / self._ahead) ** 0.5
             await clock.sleep(pause)
-            self.adapt(clock.monotonic() - began - pause)
+            took = clock.monotonic() - began
+            self.adapt(took - pause, (clock.worked() - worked) / max(took, pause))
 
-    def adapt(self, late_seconds: float) -> None:
-        """Live traffic goes first: while the event loop is late a replay asks for less and less of it."""
-        late = late_seconds > LATE_SECONDS
-        self._ahead = max(LEAST_AHEAD, self._ahead * FALL) if late else min(float(AHEAD), self._ahead + RISE)
+    def adapt(self, late_seconds: float, share: float = 0.0) -> None:
+        """Live traffic goes first: while the event loop is late, or has had the processor for more than its `share`, a
+        replay asks for less and less of it."""
+        too_much = late_seconds > LATE_SECONDS or share > MOST_SHARE
+        self._ahead = max(LEAST_AHEAD, self._ahead * FALL) if too_much else min(float(AHEAD), self._ahead + RISE)
 
     async def run_once(self) -> int:
         """Plan a page of each replay whose subscribers have room for it, close those that are done; how many pages."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
 
@@ -11,13 +12,26 @@ from relay.clock import Instant
 from relay.model import RESULT, DeliveryStatus, JobStatus, Result
 from relay.store import configuration, idempotency, usage
 from relay.store import deliveries as delivery_rows
+from relay.store.bulk import lookup
 from relay.store.rows import Connection, Page, Row, Window, dump, in_states, load, one, page_of_states
 from relay.store.schema import attempts, captures, deliveries, jobs, notifications, payload_chunks, results, spills
 
 
 def get(conn: Connection, id: str) -> Result | None:
     """One result."""
-    return one(conn, select(results).where(results.c.id == id), read)
+    found = lookup(
+        conn, results, COLUMNS, "id", [id]
+    )  # each delivery of a replay asks: SQLAlchemy's way costs twice this
+    return read(cast(Row, _Values(*found[0]))) if found else None
+
+
+def get_with_payload(conn: Connection, id: str, wants: Callable[[Result], bool]) -> tuple[Result, bytes | None] | None:
+    """One result and its payload, if there is one and it is wanted."""
+    result = get(conn, id)
+    if result is None:
+        return None
+    wanted = result.payload_id is not None and wants(result)
+    return result, payload(conn, result.payload_id or "") if wanted else None
 
 
 def latest_of_job(conn: Connection, job_id: str) -> Result | None:
@@ -48,8 +62,8 @@ def page(
 
 def payload(conn: Connection, payload_id: str) -> bytes:
     """All bytes of a payload, empty when there is none (any more)."""
-    query = select(payload_chunks.c.data).where(payload_chunks.c.payload_id == payload_id)
-    return b"".join(conn.execute(query.order_by(payload_chunks.c.seq)).scalars())
+    pieces = lookup(conn, payload_chunks, ("seq", "data"), "payload_id", [payload_id])
+    return b"".join(data for _, data in sorted(pieces))
 
 
 def payload_chunk(conn: Connection, payload_id: str, seq: int) -> bytes | None:
@@ -150,6 +164,9 @@ COLUMNS: Final = (
     "id", "job_id", "webhook_id", "provider_job_id", "status", "error", "partial", "metadata", "content_type",
     "size_bytes", "sha256", "payload_id", "fetched_at", "matched",
 )  # fmt: skip
+
+
+_Values = namedtuple("_Values", COLUMNS)  # type: ignore[misc] # its names are those of the columns
 
 
 def to_row(result: Result, matched: int | None = None) -> tuple[Any, ...]:

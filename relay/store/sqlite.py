@@ -69,8 +69,10 @@ class SqliteBackend:
         self._engine = _writer(path)
         self._connection = self._engine.connect()
         self._file: sqlite3.Connection = self._connection.connection.dbapi_connection  # type: ignore[assignment] # the driver's own
-        self._reading = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="relay-reader")
+        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="relay-reader", initializer=_tighten_timers)
         self._readers = _readers(path)
+        self._reader = threading.local()
+        self._reader_connections: list[Connection] = []
 
     def transact(
         self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
@@ -169,18 +171,37 @@ class SqliteBackend:
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
         try:
-            with self._readers.begin() as connection:
-                return fn(connection)
+            return self._read_with(getattr(self._reader, "connection", None) or self._begin_reading(), fn)
         except Exception as error:
             raise_translated(error)
 
+    def _read_with(self, connection: Connection, fn: Callable[[Connection], T]) -> T:
+        raw(connection, "BEGIN")  # plain: a reader never takes the write lock
+        try:
+            return fn(connection)
+        finally:
+            connection.connection.rollback()
+
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._reading, self._readers.dispose)
+        await loop.run_in_executor(self._thread, self._close_readers)
         await loop.run_in_executor(self._thread, self._close_writer)
-        self._reading.shutdown()
         self._thread.shutdown()
         self._lock.release()
+
+    def _begin_reading(self) -> Connection:
+        """A connection for this thread; for SQLAlchemy in one long transaction, as the writer's."""
+        connection = self._readers.connect()
+        connection.begin()
+        self._reader.connection = connection
+        self._reader_connections.append(connection)
+        return connection
+
+    def _close_readers(self) -> None:
+        self._reading.shutdown()
+        for connection in self._reader_connections:
+            connection.close()
+        self._readers.dispose()
 
     def _close_writer(self) -> None:
         self._connection.close()
@@ -240,9 +261,5 @@ def _readers(path: str) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in READER_PRAGMAS:
             connection.execute(pragma)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        raw(connection, "BEGIN")  # plain: a reader never takes the write lock
 
     return engine

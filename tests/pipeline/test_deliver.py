@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 import standardwebhooks
+from sqlalchemy import update
 
 from relay.clock import after, seconds_between
 from relay.errors import OutboundError
 from relay.model import DeliveryStatus, SubscriptionStatus
 from relay.pipeline.deliver import next_step
+from relay.pipeline.fanout import DeliveryWork
 from relay.pipeline.outgoing import _KeptBodies
 from relay.signing.standard_webhooks import generate_secret
-from relay.store import deliveries, results
+from relay.store import deliveries, results, schema
 from tests.support.clock import START
 from tests.support.doors import DONE, Page, Sent, answer_with, reply
 from tests.support.stage import DEFAULT_PLAN, SCHEDULE, URL, Stage
@@ -296,6 +299,60 @@ async def test_one_result_is_loaded_once_for_all_its_subscribers(sqlite_stage: S
     await stage.work_through(60)
     assert len(stage.subscribers.sent) == 18
     assert len({sent.body for sent in stage.subscribers.sent}) == 1
+
+
+async def test_who_wants_one_result_at_the_same_time_looks_once(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the deliveries of a replay do, which come without their envelope."""
+    delivery = await sent_once(sqlite_stage)
+    outgoing, looks = sqlite_stage.deliverer.outgoing, list[str]()
+    look = results.get_with_payload
+
+    def counted(connection: Any, id: str, wants: Any) -> Any:
+        looks.append(id)
+        return look(connection, id, wants)
+
+    monkeypatch.setattr(results, "get_with_payload", counted)
+    outgoing.forget_bodies()
+    [subscription] = sqlite_stage.floor.configuration.current.subscriptions.values()
+    found = await asyncio.gather(*(outgoing.message(DeliveryWork(delivery), subscription) for _ in range(3)))
+    assert [json.loads(message.body)["data"]["payload"] for message in found if message] == [json.loads(DONE)] * 3
+    assert looks == [delivery.result_id]
+    assert await outgoing.message(DeliveryWork(delivery), subscription) is not None
+    assert len(looks) == 2, "what is remembered is the body; whether it was erased is looked at each time"
+
+
+async def test_who_gives_up_waiting_leaves_the_look_to_the_others(sqlite_stage: Stage) -> None:
+    delivery = await sent_once(sqlite_stage)
+    outgoing, [subscription] = (
+        sqlite_stage.deliverer.outgoing,
+        sqlite_stage.floor.configuration.current.subscriptions.values(),
+    )
+    first, second = (asyncio.ensure_future(outgoing.message(DeliveryWork(delivery), subscription)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is not None
+    assert first.cancelled()
+
+
+async def test_a_webhook_that_is_gone_is_asked_for_once(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = await sent_once(sqlite_stage)
+    stage, asked = sqlite_stage, list[int]()
+    outgoing, [subscription] = stage.deliverer.outgoing, stage.floor.configuration.current.subscriptions.values()
+    await stage.database.write(
+        lambda connection: connection.execute(update(schema.results).values(webhook_id="wh_gone"))
+    )
+    refresh = stage.floor.configuration.refresh
+
+    async def counted(**given: Any) -> Any:
+        asked.append(1)
+        return await refresh(**given)
+
+    monkeypatch.setattr(stage.floor.configuration, "refresh", counted)
+    for _ in range(3):
+        assert await outgoing.message(DeliveryWork(delivery), subscription) is not None
+    assert asked == [1]
 
 
 def test_kept_bodies_are_bounded() -> None:

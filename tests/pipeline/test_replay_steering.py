@@ -296,15 +296,18 @@ async def test_the_few_among_the_many_are_found_in_looks_that_are_short(
     assert (await stage.replayer.dry_run(request(delivery_status=["exhausted"]))).count == 0, "they are on their way"
 
 
-async def test_a_replay_asks_for_less_while_the_event_loop_is_late(stage: Stage) -> None:
+@pytest.mark.parametrize(("late", "share"), [(0.050, 0.1), (0.0, 0.7)])
+async def test_a_replay_asks_for_less_while_the_event_loop_is_late_or_busy(
+    stage: Stage, late: float, share: float
+) -> None:
     await stage.add_subscription()
     await store(stage, AHEAD)
     for _ in range(20):
-        stage.replayer.adapt(0.050)
+        stage.replayer.adapt(late, share)
     replay = await planned(stage, request())
     assert len(await pairs(stage, replay)) == 4
     for _ in range(10):
-        stage.replayer.adapt(0.0)
+        stage.replayer.adapt(0.0, 0.5)
     while await stage.replayer.run_once():
         pass
     assert 12 <= len(await pairs(stage, replay)) <= 14

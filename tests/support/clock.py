@@ -28,6 +28,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._elapsed
 
+    def worked(self) -> float:
+        return 0.0
+
     def random(self) -> float:
         return self._random.random()
 

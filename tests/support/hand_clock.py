@@ -17,6 +17,9 @@ class HandClock:
     def now(self) -> Instant:
         return self._now
 
+    def worked(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return (self._now - self._start) / 1000
 
