@@ -18,7 +18,7 @@ from tests.support.later import later
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-axe, playwright = later("axe_playwright_python.sync_playwright"), later("playwright.sync_api")
+axe_core, playwright = later("axe_playwright_python.sync_playwright"), later("playwright.sync_api")
 
 # Every element with the names of its attributes; each kind once of the waterfall, whose ruler depends on the moment.
 NAMES = """
@@ -211,9 +211,9 @@ def test_axe_finds_nothing_on_any_page_in_either_theme(chromium: Browser, runnin
 def axe(page: Page, path: str) -> list[str]:
     """Everything in light; in dark what depends on it."""
     page.emulate_media(color_scheme="light")
-    found = axe.Axe().run(page).response["violations"]
+    found = axe_core.Axe().run(page).response["violations"]
     page.emulate_media(color_scheme="dark")
-    found += axe.Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+    found += axe_core.Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
     return [f"{path}: {one['id']} {one['nodes'][0]['html'][:200]}" for one in found]
 
 

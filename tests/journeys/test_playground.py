@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import psutil
@@ -90,7 +90,8 @@ async def _ended(world: Caller, job_id: str) -> tuple[str, str]:
 
 async def _plays(directory: Path, wanted: list[tuple[str, str]]) -> None:
     """Play all of them at once; each must end as its card says, and the page must say so."""
-    url, patience = f"sqlite:///{directory / 'relay.db'}", {"lease_seconds": 600, "delivery_timeout_seconds": 600}
+    url = f"sqlite:///{directory / 'relay.db'}"
+    patience: dict[str, Any] = {"lease_seconds": 600, "delivery_timeout_seconds": 600}
     async with travelling(url, directory, hurry=20, plays=True, **patience) as world:  # in spite of the hurry
         async with somebody(world.url) as person:
             jobs = [(name, await person.play(provider, name)) for provider, name in wanted]
