@@ -12,7 +12,7 @@ JOBS := 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test types suite proofs bench pages crash powercut zombie constraints clean
+.PHONY: help install demo test types suite proofs bench pages pictures crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: $(STAMP) ## measure Relay beside floors of the same run
 
 pages: $(STAMP) ## put a million results under every page of the dashboard and time it
 	@$(BIN)/python -m tests.bench.dashboard $(ARGS)
+
+pictures: $(STAMP) ## take the dashboard's pictures for README and guide anew, with the system's Chromium
+	@$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 # The proofs of the promise. RELAY_CRASH=long makes each of them many times as long.
 crash: $(STAMP) ## kill Relay under load, take its disk and its database away, and count what was lost

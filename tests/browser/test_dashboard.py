@@ -135,6 +135,23 @@ def test_on_a_telephone_in_the_dark_long_texts_have_room_and_empty_bars_are_dark
         person.is_content()
 
 
+def test_the_header_is_one_line_and_on_smaller_screens_nothing_of_it_is_cut_off(
+    chromium: Browser, running: Running
+) -> None:
+    lines = "new Set([...document.querySelectorAll('header > *, header nav a')].map((one) => { const box ="
+    lines += " one.getBoundingClientRect(); return Math.round((box.top + box.bottom) / 12); })).size"
+    with somebody(chromium, running, timezone_id="Asia/Tehran") as person:
+        page = person.sign_in()
+        page.click("#zone")  # its longest word
+        for width, most in ((1280, 1), (1265, 1), (1024, 2), (390, 5)):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(person.url + "/ui/subscriptions")  # the longest name, in bold
+            expect(page.locator("#zone")).to_have_text("local time")
+            assert page.evaluate(lines) <= most, width
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        person.is_content()
+
+
 def test_filter_find_and_help(person: Person, stage: Stage) -> None:
     job = stage.ask("to be found")
     page = person.sign_in()

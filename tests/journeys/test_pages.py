@@ -33,9 +33,10 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# One: `two`\n## Same\n## Same\n```\n# no heading [a](no-link.md)\n```\n[a](other.md) ![b](b.png) [c](#gone) "
-        "[d](#one-two) [e](page.md#same-1) [f](https://example.com/x.md)"
+        "[d](#one-two) [e](page.md#same-1) [f](https://example.com/x.md)\n"
+        '<picture><source srcset="dark.png"><img src="page.md" alt="g"></picture>'
     )
-    assert list(broken_links(page)) == ["other.md", "b.png", "#gone"]
+    assert list(broken_links(page)) == ["other.md", "b.png", "#gone", "dark.png"]
     assert anchors(page.read_text()) == {"one-two", "same", "same-1"}
 
 
@@ -92,4 +93,5 @@ def test_the_picture_is_for_light_and_dark_for_those_who_cannot_see_it_and_asks_
         f"{SVG}{name}" for name in ("script", "image", "use", "foreignObject")
     } == set()
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)", text) == []
-    assert all(len(alt) > 40 for alt in re.findall(r"!\[([^\]]*)\]", README))
+    told = [alt or other for alt, other in re.findall(r"!\[([^\]]*)\]|<img [^>]*alt=\"([^\"]*)\"", README)]
+    assert len(told) == 2 and all(len(alt) > 40 for alt in told)

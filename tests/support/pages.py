@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 FENCED: Final = re.compile(r"^```.*?^```$", re.M | re.S)
-LINK: Final = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LINK: Final = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|\bsrc(?:set)?=\"([^\"\s]+)\"")
 HEADING: Final = re.compile(r"^#{1,6} +(.+)$", re.M)
 
 
@@ -25,7 +25,7 @@ def anchors(text: str) -> set[str]:
 
 def links(text: str) -> list[str]:
     """Where its links and pictures point."""
-    return LINK.findall(FENCED.sub("", text))
+    return [link or source for link, source in LINK.findall(FENCED.sub("", text))]
 
 
 def broken_links(page: Path) -> Iterator[str]:
