@@ -27,7 +27,7 @@ from relay.pipeline.outcomes import Record
 from relay.pipeline.replay_page import deliveries_of, pairs_of, targets_of
 from relay.pipeline.sieve import Sieves
 from relay.store import deliveries, replaying, replays
-from relay.store.replaying import Candidates
+from relay.store.replaying import ADVANCE, Advance, Candidates
 from relay.store.rows import Connection
 
 log = structlog.get_logger(__name__)
@@ -298,15 +298,10 @@ class Replayer:
         page = await self._page(filter, targets, replay.cursor, replay.upper_id, limit=room)
         sieve = await self._sieves.of(page.results, targets, configuration)
         new, next_due_at = deliveries_of(replay, pairs_of(page, targets, replay.mode, filter, sieve), now)
-        write = partial(
-            replaying.advance,
-            replay=replay,
-            page=page,
-            new=new,
-            config_version=configuration.version,
-            next_due_at=next_due_at,
+        advance = Advance(
+            replay=replay, page=page, new=new, config_version=configuration.version, next_due_at=next_due_at
         )
-        if await self._floor.database.write(write):
+        if await self._floor.database.submit(ADVANCE, advance):
             self._hands.hint()
             self._bell.ring_all()
         else:

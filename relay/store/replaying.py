@@ -17,8 +17,10 @@ from relay.store import results as result_rows
 from relay.store.bulk import insert_many
 from relay.store.configuration import held_version
 from relay.store.schema import deliveries, jobs, replays, results
+from relay.store.writer import Operation
 
 PAGE: Final = 200
+ROW_BYTES: Final = 2048  # what a planned delivery counts as: some 250 are quick enough for the event loop's own thread
 LOOK_AT: Final = 1000  # results that one look goes through, however few of them are wanted
 
 ABOUT_DELIVERIES: Final = ("delivery_status", "http_status", "delivery_created_after", "delivery_created_before")
@@ -158,33 +160,46 @@ def locked(connection: Connection, replay_id: str) -> Replay | None:
     return None if row is None else replay_rows.read(row)
 
 
-def advance(
-    connection: Connection,
-    replay: Replay,
-    page: Candidates,
-    new: Sequence[Delivery],
-    *,
-    config_version: int,
-    next_due_at: Instant | None,
-) -> bool:
-    """Insert a page's deliveries and move on, together. False: the configuration changed, nothing was done.
+@frozen(kw_only=True)
+class Advance:
+    """A page's deliveries, and where the replay stands after it."""
+
+    replay: Replay
+    page: Candidates
+    new: Sequence[Delivery]
+    config_version: int
+    next_due_at: Instant | None
+
+
+def advance(connection: Connection, items: list[Advance]) -> list[bool]:
+    """Insert each page's deliveries and move on, together. False: the configuration changed, nothing was done.
 
     A page that another process has planned meanwhile, or one of a replay that does not run any more, is left out.
     """
-    if held_version(connection) != config_version:
+    return [_advance(connection, item) for item in items]
+
+
+def _advance(connection: Connection, item: Advance) -> bool:
+    replay, page = item.replay, item.page
+    if held_version(connection) != item.config_version:
         return False
     now = locked(connection, replay.id)
     if now is None or now.status is not ReplayStatus.RUNNING or now.planned or now.cursor != replay.cursor:
         return True
-    insert_many(connection, deliveries, delivery_rows.COLUMNS, [delivery_rows.to_row(delivery) for delivery in new])
+    insert_many(connection, deliveries, delivery_rows.COLUMNS, [delivery_rows.to_row(new) for new in item.new])
     values: dict[str, Any] = {
-        "total": replays.c.total + len(new),
+        "total": replays.c.total + len(item.new),
         "planned": page.is_last,
         "cursor": page.looked_to,
-        "next_due_at": next_due_at if now.rate_per_second == replay.rate_per_second else None,
+        "next_due_at": item.next_due_at if now.rate_per_second == replay.rate_per_second else None,
     }
     connection.execute(update(replays).where(replays.c.id == replay.id).values(values))
     return True
+
+
+# An operation, so that a page that is not large goes quickly with what is live, not on a thread that has to win the
+# interpreter for each statement: everything that shared its transaction took 20 ms.
+ADVANCE: Final[Operation[Advance, bool]] = Operation("advance", advance, lambda item: len(item.new) * ROW_BYTES)
 
 
 def living(connection: Connection) -> list[Replay]:
