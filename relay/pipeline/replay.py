@@ -24,7 +24,7 @@ from relay.pipeline.bell import Bell
 from relay.pipeline.fanout import DeliveryHands
 from relay.pipeline.floor import Floor
 from relay.pipeline.outcomes import Record
-from relay.pipeline.replay_page import deliveries_of, pairs_of, targets_of
+from relay.pipeline.replay_page import deliveries_of, is_choosy, pairs_of, targets_of
 from relay.pipeline.sieve import Sieves
 from relay.store import deliveries, replaying, replays
 from relay.store.replaying import ADVANCE, Advance, Candidates
@@ -44,6 +44,7 @@ LATE_SECONDS: Final = 0.005  # a sleep that takes so much longer: this process h
 MOST_SHARE: Final = 0.6  # of the time: what comes in while the event loop is busier finds a queue
 FALL, RISE = 0.6, 1.0  # of what is planned ahead, for too much work and for no more than there should be
 LEAST_AHEAD: Final = 4.0
+LEAST_COUNTED: Final = 40  # results of one step of the count, which asks for less as planning does
 IDLE_SECONDS: Final = 1.0
 
 
@@ -101,7 +102,7 @@ class Replayer:
         upper_id = await self._floor.database.read(partial(replaying.newest_result_id, now=now))
         ids: list[str] = []
         count, last = 0, None
-        async for page in self._pages(request.filter, targets, None, upper_id):
+        async for page in self._pages(request.filter, targets, request.mode, None, upper_id):
             sieve = await self._sieves.of(page.results, targets, configuration)
             for result, _ in pairs_of(page, targets, request.mode, request.filter, sieve):
                 if result.id != last:
@@ -113,12 +114,14 @@ class Replayer:
         self,
         filter: Mapping[str, Any],
         targets: Sequence[Subscription],
+        mode: str,
         cursor: str | None,
         upper_id: str,
         own: str = "",
     ) -> AsyncIterator[Candidates]:
         while True:
-            page = await self._page(filter, targets, cursor, upper_id, own=own)
+            limit = max(LEAST_COUNTED, round(replaying.PAGE * self._ahead / AHEAD)) if own else replaying.PAGE
+            page = await self._page(filter, targets, mode, cursor, upper_id, own=own, limit=limit)
             yield page
             if page.is_last:
                 return
@@ -128,11 +131,12 @@ class Replayer:
         self,
         filter: Mapping[str, Any],
         targets: Sequence[Subscription],
+        mode: str,
         cursor: str | None,
         upper_id: str,
         *,
+        limit: int,
         own: str = "",
-        limit: int = replaying.PAGE,
     ) -> Candidates:
         query = partial(
             replaying.candidates,
@@ -142,6 +146,7 @@ class Replayer:
             upper_id=upper_id,
             limit=limit,
             own=own,
+            standings=mode != "all" or is_choosy(filter),
         )
         return await self._floor.database.read(query)
 
@@ -282,7 +287,7 @@ class Replayer:
         configuration = self._floor.configuration.current
         targets = targets_of(replay.subscription_ids, configuration)
         filter, found, mode = _from_json(replay.filter), replay.total, replay.mode
-        async for page in self._pages(filter, targets, replay.cursor, replay.upper_id, replay.id):
+        async for page in self._pages(filter, targets, mode, replay.cursor, replay.upper_id, replay.id):
             sieve = await self._sieves.of(page.results, targets, configuration)
             found += sum(1 for _ in pairs_of(page, targets, mode, filter, sieve))
             yield found
@@ -295,7 +300,7 @@ class Replayer:
         if not room:
             return 0
         filter = _from_json(replay.filter)
-        page = await self._page(filter, targets, replay.cursor, replay.upper_id, limit=room)
+        page = await self._page(filter, targets, replay.mode, replay.cursor, replay.upper_id, limit=room)
         sieve = await self._sieves.of(page.results, targets, configuration)
         new, next_due_at = deliveries_of(replay, pairs_of(page, targets, replay.mode, filter, sieve), now)
         advance = Advance(

@@ -23,11 +23,16 @@ def targets_of(wanted: Sequence[str] | None, configuration: Configuration) -> li
     return [item for item in there if item.id in set(wanted)]
 
 
+def is_choosy(filter: Mapping[str, Any]) -> bool:
+    """Whether it asks how deliveries stand."""
+    return any(filter.get(name) is not None for name in ABOUT_DELIVERIES)
+
+
 def pairs_of(
     page: Candidates, targets: Sequence[Subscription], mode: str, filter: Mapping[str, Any], sieve: Sieve
 ) -> Iterator[tuple[Result, Subscription]]:
     """Who gets what. A filter by how deliveries stand is about each subscription's own ones."""
-    choosy = any(filter.get(name) is not None for name in ABOUT_DELIVERIES)
+    choosy = is_choosy(filter)
     for result in page.results:
         for target in targets:
             standings = page.standings.get((result.id, target.id), [])

@@ -104,10 +104,11 @@ def candidates(
     upper_id: str,
     limit: int = PAGE,
     own: str = "",
+    standings: bool = True,
 ) -> Candidates:
     """The next results after `after_id`, oldest first: at most `limit`, out of so many that a look is never long.
 
-    Deliveries of the replay `own` count as not made.
+    Deliveries of the replay `own` count as not made. How deliveries stand is looked at only where it matters.
     """
     column = results.c
     place = _place(filter, after_id, upper_id)
@@ -120,7 +121,8 @@ def candidates(
     found = [result_rows.read(row) for row in connection.execute(query.order_by(column.id).limit(limit))]
     full = len(found) == limit
     looked_to = found[-1].id if full else end or upper_id
-    return Candidates(found, _standings(connection, found, subscription_ids, own), looked_to, end is None and not full)
+    stand = _standings(connection, found, subscription_ids, own) if standings else {}
+    return Candidates(found, stand, looked_to, end is None and not full)
 
 
 def _standings(

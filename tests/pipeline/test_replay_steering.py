@@ -311,3 +311,25 @@ async def test_a_replay_asks_for_less_while_the_event_loop_is_late_or_busy(
     while await stage.replayer.run_once():
         pass
     assert 12 <= len(await pairs(stage, replay)) <= 14
+
+
+async def test_how_deliveries_stand_is_read_only_where_somebody_asks(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each page that is counted or planned it is as much as the page itself."""
+    stage, looks = sqlite_stage, list[int]()
+    subscription = await stage.add_subscription()
+    [result] = await store(stage, 1)
+    await has(stage, result, subscription, DeliveryStatus.DELIVERED)
+    look = replaying._standings
+
+    def counted(connection: Any, found: Any, *others: Any) -> Any:
+        looks.append(len(found))
+        return look(connection, found, *others)
+
+    monkeypatch.setattr(replaying, "_standings", counted)
+    assert (await stage.replayer.dry_run(request(mode="all"))).count == 1
+    assert looks == []
+    assert (await stage.replayer.dry_run(request(mode="undelivered"))).count == 0
+    assert (await stage.replayer.dry_run(request(mode="all", delivery_status=["exhausted"]))).count == 0
+    assert looks == [1, 0]
