@@ -29,7 +29,7 @@ class Backend(Protocol):
     def transact(
         self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
     ) -> Awaitable[T]:
-        """Run `fn` in one writing transaction; what it returns is there after COMMIT. Raises nothing at once.
+        """Run `fn` in one writing transaction; what it returns is there after COMMIT.
         `brief`: it is a few quick statements; `inserts_last`: what it inserts may be inserted when it has returned."""
         ...
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
@@ -78,7 +78,7 @@ class SqliteBackend:
         self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
     ) -> Awaitable[T]:
         if self._broken:
-            return _failed(StoreUnavailable("the database file failed to sync; Relay must be restarted"))
+            raise StoreUnavailable("the database file failed to sync; Relay must be restarted")
         loop = asyncio.get_running_loop()
         if not brief or self._aside:
             self._aside = max(0, self._aside - 1)
@@ -89,8 +89,6 @@ class SqliteBackend:
             outcome = self._execute(fn, inserts_last=inserts_last)
         except _Locked:
             return loop.run_in_executor(self._thread, self._run, fn)
-        except Exception as error:
-            return _failed(error)
         if monotonic() - began > SLOW_SECONDS:
             self._aside = SLOW_REST
         return self._committed(loop.run_in_executor(self._thread, self._finish), outcome)
@@ -206,12 +204,6 @@ class SqliteBackend:
     def _close_writer(self) -> None:
         self._connection.close()
         self._engine.dispose()
-
-
-def _failed(error: Exception) -> asyncio.Future[Any]:
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    future.set_exception(error)
-    return future
 
 
 class _Locked(Exception):

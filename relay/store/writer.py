@@ -52,7 +52,7 @@ class Operation(Generic[I, O]):
 
 
 class Transact(Protocol):
-    """Run a function in one transaction; what it gives is there after COMMIT. It raises nothing at once."""
+    """Run a function in one transaction; what it gives is there after COMMIT."""
 
     def __call__(
         self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False
@@ -188,7 +188,14 @@ class Writer:
             self._beginning = loop.call_later(left, self._begin)
 
     def _start(self, batch: list[_Entry]) -> Awaitable[list[Any]]:
-        return self._transact(partial(_apply, batch), brief=_is_brief(batch), inserts_last=_inserts_last(batch))
+        """Begin its transaction. What goes wrong at once is told like all else: who put in the last entry is not to
+        blame for the others, and the lane is free again."""
+        try:
+            return self._transact(partial(_apply, batch), brief=_is_brief(batch), inserts_last=_inserts_last(batch))
+        except Exception as error:
+            failed: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
 
     async def _finish(self, batch: list[_Entry], outcomes: Awaitable[list[Any]]) -> None:
         try:

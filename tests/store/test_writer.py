@@ -302,6 +302,21 @@ async def test_close_writes_what_is_queued_and_then_takes_nothing_more(gated: Ga
     gated.close()
 
 
+async def test_what_cannot_even_be_weighed_fails_alone_and_the_writer_goes_on(gated: Gated) -> None:
+    def weigh(number: int) -> int:
+        if number == 2:
+            raise KeyError("a bug")
+        return 0
+
+    writer, operation = Writer(gated), Operation("weighed", put_numbers, weigh)
+    calls = [asyncio.ensure_future(writer.submit(operation, number)) for number in range(EAGER_ITEMS)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, KeyError) for outcome in outcomes] == [number == 2 for number in range(EAGER_ITEMS)]
+    assert await writer.submit(PUT, 100) == 1000
+    await writer.close()
+    gated.close()
+
+
 async def test_an_operation_that_answers_too_few_is_not_believed(gated: Gated) -> None:
     def forgetful(connection: Connection, items: list[int]) -> list[int]:
         put_numbers(connection, items)
