@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from relay import logs
+from relay.clock import SystemClock
 from tests.bench import fairness, headofline, intake, lists, memory, polling, replay, results
 from tests.bench.report import Line, as_json, machine, table
 from tests.bench.rig import RigError
@@ -44,6 +46,7 @@ def main() -> int:
     options = parser.parse_args()
     scale = LONG if os.environ.get("RELAY_BENCH") == "long" else DEFAULT
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that every process is ended
+    logs.configure(format="console", level="warning", clock=SystemClock())  # of what is measured in this process
     two_cores()
     where = machine(Path(tempfile.gettempdir()).resolve())
     print(", ".join(f"{name} {value}" for name, value in where.items()), file=sys.stderr)

@@ -18,6 +18,8 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from relay import logs
+from relay.clock import SystemClock
 from relay.store import subscriptions, webhooks
 from relay.store.database import Database
 from tests.support.clock import START, FakeClock
@@ -134,5 +136,6 @@ async def run(count: int) -> bool:
 
 
 if __name__ == "__main__":
+    logs.configure(format="console", level="warning", clock=SystemClock())
     given = int(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
     sys.exit(0 if asyncio.run(run(given)) else 1)
