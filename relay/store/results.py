@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
@@ -19,10 +19,9 @@ from relay.store.schema import attempts, captures, deliveries, jobs, notificatio
 
 def get(conn: Connection, id: str) -> Result | None:
     """One result."""
-    found = lookup(
-        conn, results, COLUMNS, "id", [id]
-    )  # each delivery of a replay asks: SQLAlchemy's way costs twice this
-    return read(cast(Row, _Values(*found[0]))) if found else None
+    # each delivery of a replay asks, and SQLAlchemy's way costs twice this
+    found = lookup(conn, results, COLUMNS, "id", [id])
+    return read(cast(Row, SimpleNamespace(**dict(zip(COLUMNS, found[0], strict=True))))) if found else None
 
 
 def get_with_payload(conn: Connection, id: str, wants: Callable[[Result], bool]) -> tuple[Result, bytes | None] | None:
@@ -164,9 +163,6 @@ COLUMNS: Final = (
     "id", "job_id", "webhook_id", "provider_job_id", "status", "error", "partial", "metadata", "content_type",
     "size_bytes", "sha256", "payload_id", "fetched_at", "matched",
 )  # fmt: skip
-
-
-_Values = namedtuple("_Values", COLUMNS)  # type: ignore[misc] # its names are those of the columns
 
 
 def to_row(result: Result, matched: int | None = None) -> tuple[Any, ...]:
