@@ -98,6 +98,7 @@ class Preparer:
             notification=notification,
             body=inbound.body,
             dedupe_key=key,
+            about_one_job=notice.delivery_id is None,
             keys=job_keys(notice.provider_job_id, notice.response_url),
             job_id=job_id,
             new_job=job if takes_new else None,

@@ -6,6 +6,7 @@ the earlier ones of the batch have just made, then everything is written with a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from relay.clock import Instant
 from relay.frozen import frozen
+from relay.ids import ID_LENGTH
 from relay.model import Job, JobStatus, Notification, NotificationStatus
 from relay.store import jobs as job_rows
 from relay.store.bulk import chunks, insert_many, lookup
@@ -39,6 +41,7 @@ class Accept:
     headers_sealed: bytes | None = None
     body_sealed: bool = False
     dedupe_key: bytes | None = None
+    about_one_job: bool = False  # whatever has this `dedupe_key` has these `keys`, so it is about the same job
     keys: tuple[Key, ...] = ()  # empty: about no job (ignored, unprocessable, rejected)
     job_id: str | None = None  # from the callback token; kept with a notification that comes to nothing, too
     new_job: Job | None = None  # inserted if no key is known; None = only tracked jobs are taken
@@ -89,7 +92,7 @@ ACCEPT: Final[Operation[Accept, Accepted | Stale]] = Operation("accept", accept,
 class _Batch:
     connection: Connection
     items: list[Accept]
-    seen: dict[bytes, tuple[str, str | None]] = field(default_factory=dict)  # dedupe key -> notification, job
+    seen: dict[bytes, tuple[str, str | None]] = field(default_factory=dict)  # stored dedupe key -> notification, job
     known: dict[tuple[str, str, str], str] = field(default_factory=dict)  # webhook, kind, value -> job
     jobs: dict[str, Job] = field(default_factory=dict)
     new_notifications: list[tuple[Any, ...]] = field(default_factory=list)
@@ -99,12 +102,12 @@ class _Batch:
     linked: list[str] = field(default_factory=list)  # payloads that have an owner now
 
     def __post_init__(self) -> None:
-        self._read_duplicates()
         self._read_keys()
         self._read_jobs()
+        self._read_duplicates()
 
     def _read_duplicates(self) -> None:
-        wanted = [item.dedupe_key for item in self.items if item.dedupe_key is not None]
+        wanted = [key for item in self.items for key in self._dedupe_keys(item, self._matches(item))]
         columns = ("dedupe_key", "id", "job_id")
         for key, notification_id, job_id in lookup(self.connection, notifications, columns, "dedupe_key", wanted):
             self.seen[bytes(key)] = (notification_id, job_id)
@@ -133,25 +136,34 @@ class _Batch:
     # --- deciding ---
 
     def decide(self, item: Accept) -> Accepted:
-        if item.dedupe_key is not None:
-            first = self.seen.get(item.dedupe_key)
+        matches = self._matches(item)
+        for key in self._dedupe_keys(item, matches):
+            first = self.seen.get(key)
             if first is not None and first[0] != item.notification.id:
                 return Accepted(status=NotificationStatus.DUPLICATE, notification_id=first[0], job_id=first[1])
-        outcome = self._outcome(item)
+        outcome = self._outcome(item, matches)
         self._keep_notification(item, outcome)
         return outcome
 
-    def _outcome(self, item: Accept) -> Accepted:
+    def _dedupe_keys(self, item: Accept, matches: Iterable[str]) -> list[bytes]:
+        """What an earlier copy may have been stored by, if it was about one of `matches` or about no job."""
+        if item.dedupe_key is None:
+            return []
+        found = [item.dedupe_key]
+        if item.about_one_job:
+            found += [within_job(item.dedupe_key, job_id) for job_id in matches]
+        return found
+
+    def _outcome(self, item: Accept, matches: set[str]) -> Accepted:
         given = item.notification
         if given.status is not NotificationStatus.ACCEPTED:  # nothing comes of it
             return Accepted(status=given.status, notification_id=given.id, reason=given.reason)
         if self._belongs_to_sibling(item):
             return self._unprocessable(item, FOREIGN_JOB)
-        matches = self._matches(item)
         if len(matches) > 1:
             return self._unprocessable(item, JOB_CONFLICT)
         if matches:
-            return self._wake(item, self.jobs[matches.pop()])
+            return self._wake(item, self.jobs[next(iter(matches))])
         if item.new_job is None:
             return Accepted(status=NotificationStatus.IGNORED, notification_id=given.id, reason=UNTRACKED)
         return self._make(item, item.new_job)
@@ -216,20 +228,21 @@ class _Batch:
     def _keep_notification(self, item: Accept, outcome: Accepted) -> None:
         given = item.notification
         job_id = outcome.job_id or (item.job_id if item.job_id in self.jobs else None)
-        if item.dedupe_key is not None:
-            self.seen[item.dedupe_key] = (given.id, job_id)
+        key = stored_dedupe_key(item, job_id)
+        if key is not None:
+            self.seen[key] = (given.id, job_id)
         if item.stored_before:
-            self._update_notification(item, outcome, job_id)
+            self._update_notification(item, outcome, job_id, key)
             return
-        self.new_notifications.append(notification_row(item, outcome, job_id))
+        self.new_notifications.append(notification_row(item, outcome, job_id, key))
         if item.payload_id is not None:
             self.linked.append(item.payload_id)
 
-    def _update_notification(self, item: Accept, outcome: Accepted, job_id: str | None) -> None:
+    def _update_notification(self, item: Accept, outcome: Accepted, job_id: str | None, key: bytes | None) -> None:
         mine = update(notifications).where(notifications.c.id == item.notification.id)
         changed: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "job_id": job_id}
-        if item.dedupe_key is not None:
-            changed["dedupe_key"] = item.dedupe_key
+        if key is not None:
+            changed["dedupe_key"] = key
         self.connection.execute(mine.values(changed))
         if not item.body_sealed:  # it verified after all: from now on it is read like any other
             opened = {"body": item.body, "body_sealed": False, "headers_sealed": None}
@@ -293,11 +306,26 @@ NOTIFICATION_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def notification_row(item: Accept, outcome: Accepted, job_id: str | None) -> tuple[Any, ...]:
+def within_job(dedupe_key: bytes, job_id: str) -> bytes:
+    """A dedupe key as it is stored with a job.
+
+    Hashes lie anywhere in their index, so each would cost a page of its own in every transaction: nearly half of all
+    that is synced. Ids of jobs grow with time, so keys that begin with them share the index's last pages.
+    """
+    return bytes.fromhex(job_id[-ID_LENGTH:]) + dedupe_key
+
+
+def stored_dedupe_key(item: Accept, job_id: str | None) -> bytes | None:
+    """By what copies of a notification are recognised that came to this job, or to none."""
+    key = item.dedupe_key
+    return within_job(key, job_id) if key is not None and job_id is not None and item.about_one_job else key
+
+
+def notification_row(item: Accept, outcome: Accepted, job_id: str | None, dedupe_key: bytes | None) -> tuple[Any, ...]:
     """The row of a new notification, in the order of NOTIFICATION_COLUMNS."""
     given = item.notification
     return (
-        given.id, given.webhook_id, job_id, outcome.status.value, outcome.reason, item.dedupe_key,
+        given.id, given.webhook_id, job_id, outcome.status.value, outcome.reason, dedupe_key,
         given.method, given.suffix, given.query, given.content_type, dump(dict(given.headers)), item.headers_sealed,
         item.body, item.body_sealed, given.body_size, item.payload_id, given.received_at,
     )  # fmt: skip
