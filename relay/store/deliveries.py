@@ -11,10 +11,10 @@ from relay.clock import Instant
 from relay.model import DELIVERY, Delivery, DeliveryStatus
 from relay.store import breakers, replays
 from relay.store.bulk import chunks
-from relay.store.rows import Connection, Page, Row, Window, in_state, in_states, newest_of, one, page_of_states
+from relay.store.rows import Connection, Page, Row, Window, in_state, in_states, one, page_of_states
 from relay.store.schema import deliveries, results
 
-USUAL: Final = (DeliveryStatus.DELIVERED, DeliveryStatus.PENDING)  # what `ix_deliveries_odd` leaves out
+USUAL: Final = (DeliveryStatus.DELIVERED,)  # what `ix_deliveries_odd` leaves out
 
 
 def get(conn: Connection, id: str) -> Delivery | None:
@@ -48,13 +48,6 @@ def page(
         where.append(deliveries.c.result_id.in_(list(conn.execute(mine).scalars())))
     if replay_id is not None:
         where += [deliveries.c.replay_id == replay_id, deliveries.c.replay_id != ""]
-    if DeliveryStatus.PENDING in status and not narrow:
-        pending = states.pop(list(dict.fromkeys(status)).index(DeliveryStatus.PENDING))
-        for waiting in (deliveries.c.due_at, deliveries.c.pull_at):  # all of them wait by one or the other
-            due = select(deliveries.c.id).where(waiting.is_not(None))
-            if subscription_id is not None:
-                due = due.where(deliveries.c.subscription_id == subscription_id)
-            states.append([*pending, deliveries.c.id.in_(newest_of(due, DELIVERY, window, {}))])
     return page_of_states(conn, deliveries, DELIVERY, window, where, states, read)
 
 

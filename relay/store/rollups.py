@@ -6,7 +6,7 @@ the other tables is not touched by that. `relay.pipeline.counters` says what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import delete, func, select, text
@@ -80,12 +80,14 @@ def since(conn: Connection, instant: Instant, span: int, counters: Iterable[str]
     ]
 
 
-def over_all(conn: Connection, instant: Instant, span: int) -> list[Sum]:
+def over_all(conn: Connection, instant: Instant, span: int, counters: Sequence[str] = ()) -> list[Sum]:
     """The same, added up over all webhooks and subscriptions, whose ids are empty."""
     first = instant // MINUTE_MS
     first -= first % span
     columns = (rollups.c.minute, rollups.c.counter)
     query = select(*columns, func.sum(rollups.c.amount)).where(rollups.c.span == span, rollups.c.minute >= first)
+    if counters:
+        query = query.where(rollups.c.counter.in_(counters))
     return [
         Sum((row[0] - first) // span, "", "", row[1], int(row[2])) for row in conn.execute(query.group_by(*columns))
     ]

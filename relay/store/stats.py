@@ -1,28 +1,29 @@
-"""A few counts for people, each served by an index or bounded by a day of ids."""
+"""A few counts for people. What waits is counted by indexes and to a limit, what happened is read from the rollups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Table, func, select
+from sqlalchemy import Column, ColumnElement, Table, func, literal, select
 
-from relay.clock import Instant, after, seconds_between
+from relay.clock import Instant, seconds_between
 from relay.frozen import frozen
-from relay.ids import lowest_id
-from relay.model import NOTIFICATION, RESULT, DeliveryStatus, JobStatus, NotificationStatus
+from relay.model import DeliveryStatus, JobStatus, NotificationStatus
+from relay.store import rollups
 from relay.store.deliveries import USUAL
 from relay.store.rows import Connection, in_state
-from relay.store.schema import deliveries, jobs, notifications, results
+from relay.store.schema import deliveries, jobs
 
-FINAL: Final = [status for status in JobStatus if status.is_final]
-TAKEN: Final = [status for status in NotificationStatus if status is not NotificationStatus.DUPLICATE]
+COUNTED_TO: Final = 10_000
+HOURS: Final = 24
+FINAL: Final = {f"result.{status}": status.value for status in JobStatus if status.is_final}
+TAKEN: Final = {f"notification.{status}": status.value for status in NotificationStatus}
 
 
 @frozen(kw_only=True)
 class Stats:
-    """What waits now, and what came in the last day by status."""
+    """What waits now, each count ending at COUNTED_TO; and what came in the last 24 hours by status, this hour's start
+    among them."""
 
     jobs_open: int
     jobs_overdue: int
@@ -34,27 +35,25 @@ class Stats:
     results: dict[str, int]
 
 
-def read(conn: Connection, now: Instant, day_seconds: float) -> Stats:
-    """Count. `day_seconds` is how far back the counts by status go."""
-    since = after(now, -day_seconds)
-    exhausted = in_state(deliveries.c.status, DeliveryStatus.EXHAUSTED, USUAL)
+def read(conn: Connection, now: Instant) -> Stats:
+    """Count."""
+    first = Instant(now - (HOURS - 1) * rollups.HOUR * rollups.MINUTE_MS)
+    hours = rollups.over_all(conn, first, rollups.HOUR, [*TAKEN, *FINAL])
     return Stats(
         jobs_open=_count(conn, jobs, [jobs.c.due_at.is_not(None)]),
         jobs_overdue=_count(conn, jobs, [jobs.c.due_at.is_not(None), jobs.c.deadline < now]),
         oldest_due_job_seconds=_waited(conn, jobs.c.due_at, now),
-        deliveries_pending=_count(conn, deliveries, [deliveries.c.due_at.is_not(None)])
-        + _count(conn, deliveries, [deliveries.c.pull_at.is_not(None)]),
-        deliveries_exhausted=_count(conn, deliveries, exhausted),
+        deliveries_pending=_count(conn, deliveries, in_state(deliveries.c.status, DeliveryStatus.PENDING, USUAL)),
+        deliveries_exhausted=_count(conn, deliveries, in_state(deliveries.c.status, DeliveryStatus.EXHAUSTED, USUAL)),
         oldest_due_delivery_seconds=_waited(conn, deliveries.c.due_at, now),
-        notifications=_by_status(
-            conn, notifications, TAKEN, NotificationStatus.ACCEPTED, lowest_id(NOTIFICATION, since)
-        ),
-        results=_by_status(conn, results, FINAL, JobStatus.COMPLETED, lowest_id(RESULT, since)),
+        notifications=_by_status(hours, TAKEN),
+        results=_by_status(hours, FINAL),
     )
 
 
 def _count(conn: Connection, table: Table, where: list[ColumnElement[bool]]) -> int:
-    return conn.execute(select(func.count()).select_from(table).where(*where)).scalar() or 0
+    some = select(literal(1)).select_from(table).where(*where).limit(COUNTED_TO).subquery()
+    return conn.execute(select(func.count()).select_from(some)).scalar() or 0
 
 
 def _waited(conn: Connection, due_at: Column[Any], now: Instant) -> float:
@@ -62,13 +61,9 @@ def _waited(conn: Connection, due_at: Column[Any], now: Instant) -> float:
     return 0.0 if oldest is None else max(0.0, seconds_between(Instant(oldest), now))
 
 
-def _by_status(conn: Connection, table: Table, states: Sequence[StrEnum], usual: StrEnum, since: str) -> dict[str, int]:
-    """The rare states are counted by their index; what is left of all is the usual one, whose rows nobody visits."""
-    column = table.c
-    found = {
-        state.value: _count(conn, table, [*in_state(column.status, state, [usual]), column.id >= since])
-        for state in states
-        if state is not usual
-    }
-    found[usual.value] = _count(conn, table, [column.id >= since]) - sum(found.values())
-    return {state: count for state, count in found.items() if count}
+def _by_status(hours: list[rollups.Sum], names: dict[str, str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for item in hours:
+        if (status := names.get(item.counter)) is not None:
+            found[status] = found.get(status, 0) + item.amount
+    return found

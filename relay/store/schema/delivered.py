@@ -78,15 +78,8 @@ deliveries = Table(
     instant_column("pull_at"),  # pull subscriptions: when it may be taken (again); their `due_at` is NULL
     Index("uq_deliveries_result", "result_id", "subscription_id", "replay_id", unique=True),
     Index("ix_deliveries_subscription", "subscription_id", "id"),
-    # Neither what every delivery is at first nor what it comes to: those would pay for it twice.
-    Index("ix_deliveries_odd", "status", "id", **only("status <> 'delivered' AND status <> 'pending'")),
-    Index(
-        "ix_deliveries_subscription_odd",
-        "subscription_id",
-        "status",
-        "id",
-        **only("status <> 'delivered' AND status <> 'pending'"),
-    ),
+    Index("ix_deliveries_odd", "status", "id", **only("status <> 'delivered'")),
+    Index("ix_deliveries_subscription_odd", "subscription_id", "status", "id", **only("status <> 'delivered'")),
     Index(
         "ix_deliveries_replay",
         "replay_id",

@@ -12,11 +12,10 @@ from relay.store import stats
 from relay.web.endpoint import Answer, Call, endpoint
 from relay.web.fields import NoQuery, Nothing, Time, View
 
-DAY_SECONDS = 86_400.0
-
 
 class StatsView(View):
-    """Counts of this moment; `last_day` ones are of the last 24 hours."""
+    """Counts of this moment, each ending at 10,000; `last_day` ones, of the last 24 hours by the clock, end nowhere and
+    are a few seconds late."""
 
     at: Time
     webhooks: int
@@ -24,18 +23,18 @@ class StatsView(View):
     jobs_open: Annotated[int, Field(description="Jobs whose result is not stored yet.")]
     jobs_overdue: Annotated[int, Field(description="Open jobs whose deadline is over.")]
     oldest_due_job_seconds: Annotated[float, Field(description="How long the most overdue job waits for a fetch.")]
-    deliveries_pending: int
-    deliveries_exhausted: int
+    deliveries_pending: Annotated[int, Field(description="Deliveries that wait to be sent, or to be taken.")]
+    deliveries_exhausted: Annotated[int, Field(description="Deliveries that were given up.")]
     oldest_due_delivery_seconds: Annotated[float, Field(description="How long the most overdue delivery waits.")]
-    notifications_last_day: dict[str, int]
-    results_last_day: dict[str, int]
+    notifications_last_day: Annotated[dict[str, int], Field(description="By status.")]
+    results_last_day: Annotated[dict[str, int], Field(description="By status.")]
 
 
 @endpoint("GET", "/v1/stats", scope=Scope.READ, answers={200: StatsView})
 async def show(call: Call[NoQuery, Nothing]) -> Answer:
     """What waits and what happened lately."""
     configuration = await call.services.configuration.refresh()
-    found = await call.services.database.read(partial(stats.read, now=call.now, day_seconds=DAY_SECONDS))
+    found = await call.services.database.read(partial(stats.read, now=call.now))
     view = StatsView(
         at=call.now,
         webhooks=sum(item.deleted_at is None for item in configuration.webhooks.values()),

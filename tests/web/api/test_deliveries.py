@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from pytest import MonkeyPatch
+
+from relay.clock import Instant
 from relay.model import Delivery, DeliveryStatus, JobStatus
+from relay.store import rollups, stats
 from tests.support.clock import FakeClock
 from tests.support.management import Management
 from tests.support.noun_rows import attempt, delivery, job, put_attempt, put_delivery, put_job, put_result, result
@@ -167,8 +172,25 @@ async def test_stats_count_what_waits(on_both: Management, clock: FakeClock) -> 
     clock.advance(5)
     counts = (await on_both.client.get("/v1/stats")).json()
     assert (counts["deliveries_pending"], counts["deliveries_exhausted"], counts["jobs_open"]) == (1, 1, 0)
-    assert counts["results_last_day"] == {"completed": 1}
     assert counts["oldest_due_delivery_seconds"] == 8.0
+
+
+async def test_stats_tell_the_last_day_by_the_hour(on_both: Management, clock: FakeClock) -> None:
+    yesterday, now = Instant(clock.now() - 24 * 3_600_000), clock.now()
+    happened = {("wh_1", "", "notification.duplicate"): 3, ("wh_2", "", "notification.duplicate"): 4}
+    happened |= {("wh_1", "", "result.expired"): 2, ("wh_1", "sub_1", "deliveries"): 9}
+    for counted, at in ((happened, now), ({("wh_1", "", "result.expired"): 5}, yesterday)):
+        await on_both.database.write(partial(rollups.add, counted=counted, now=at))
+    counts = (await on_both.client.get("/v1/stats")).json()
+    assert counts["notifications_last_day"] == {"duplicate": 7}
+    assert counts["results_last_day"] == {"expired": 2}
+
+
+async def test_stats_stop_counting_somewhere(on_both: Management, clock: FakeClock, monkeypatch: MonkeyPatch) -> None:
+    await world(on_both, clock)
+    monkeypatch.setattr(stats, "COUNTED_TO", 0)
+    counts = (await on_both.client.get("/v1/stats")).json()
+    assert (counts["deliveries_pending"], counts["deliveries_exhausted"]) == (0, 0)
 
 
 async def stored(management: Management, id: str) -> Delivery:
