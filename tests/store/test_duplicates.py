@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -18,7 +19,7 @@ DIGEST = bytes(range(32))
 URL = "https://provider.example/r/1"
 
 
-def _copy(item: Accept, **changes: object) -> Accept:
+def _copy(item: Accept, **changes: Any) -> Accept:
     """The same message, come again."""
     fresh = an_accept("p-9", at=LATER)
     return replace(item, notification=fresh.notification, new_job=fresh.new_job, **changes)
