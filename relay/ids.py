@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import uuid_utils
+from uuid_utils import uuid7
 
 from relay.clock import Instant
 
@@ -13,12 +13,12 @@ ID_LENGTH: Final = 32
 
 def new_id(prefix: str, now: Instant) -> str:
     """A sortable id: the prefix and a UUIDv7 of `now` in 32 hexadecimal digits."""
-    return f"{prefix}_{uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex}"
+    return f"{prefix}_{uuid7(nanoseconds=now * 1_000_000).hex}"
 
 
 def replayed_id(prefix: str, now: Instant) -> str:
     """An id like `new_id`'s that says by the UUID's version, 8, that its row came of a replay: keys alone tell."""
-    made = uuid_utils.uuid7(nanoseconds=now * 1_000_000).hex
+    made = uuid7(nanoseconds=now * 1_000_000).hex
     return f"{prefix}_{made[:12]}8{made[13:]}"
 
 

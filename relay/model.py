@@ -72,7 +72,10 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self not in (JobStatus.WAITING, JobStatus.FETCHING)
+        return self not in _OPEN
+
+
+_OPEN: Final = (JobStatus.WAITING, JobStatus.FETCHING)
 
 
 class SubscriptionStatus(StrEnum):

@@ -161,12 +161,11 @@ def job_keys(provider_job_id: str | None, response_url: str | None) -> tuple[Key
 def dedupe_key(webhook_id: str, delivery_id: str | None, inbound: Inbound) -> bytes:
     """What makes two notifications one: the provider's delivery id, else everything that was sent."""
     digest = _SHA256.copy()  # a new one asks OpenSSL for the algorithm each time
-    digest.update(webhook_id.encode())
     if delivery_id is not None:
-        digest.update(b"\0id\0" + delivery_id.encode())
+        digest.update(f"{webhook_id}\0id\0{delivery_id}".encode())
     else:
-        digest.update(f"\0all\0{inbound.method}\0{inbound.suffix}\0{inbound.query}\0".encode())
-        digest.update(inbound.body)
+        head = f"{webhook_id}\0all\0{inbound.method}\0{inbound.suffix}\0{inbound.query}\0"
+        digest.update(head.encode() + inbound.body)
     return digest.digest()
 
 

@@ -309,4 +309,4 @@ def _claimed(prepared: Accept) -> Job | None:
 
 def _answer(outcome: Accepted) -> Answer:
     http_status = 401 if outcome.status is NotificationStatus.REJECTED else 200
-    return Answer(http_status, outcome.status.value, outcome.notification_id, outcome.job_id, outcome.reason)
+    return Answer(http_status, str(outcome.status), outcome.notification_id, outcome.job_id, outcome.reason)

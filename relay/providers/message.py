@@ -53,8 +53,11 @@ class Message:
         for path in paths:
             found: str | None
             if path.source == "body":
-                value = self._value(path)
-                found = None if value is _NO_VALUE or value is None else jsontext.text_of(value, limit)
+                value = self._values.get(path.steps) if path.pick is None else self._value(path)
+                if type(value) is str:
+                    found = value
+                else:
+                    found = None if value is _NO_VALUE or value is None else jsontext.text_of(value, limit)
             elif path.source == "header":
                 found = header(self._headers, str(path.steps[0]))
             else:
@@ -87,7 +90,7 @@ class Message:
     def word(self, paths: Paths) -> str | None:
         """An event or a status, in a form that can be stored and shown."""
         text = self.text(paths, MAX_WORD_CHARS)
-        return None if text is None else UNSTORABLE.sub(" ", text)
+        return text if text is None or text.isalnum() else UNSTORABLE.sub(" ", text)
 
     def identifier(self, paths: Paths) -> str | None:
         """An id, or None if it is not one that could stand in a URL or a header."""

@@ -52,7 +52,7 @@ class Notice:
     delivery_id: str | None = None
     completed_at: Instant | None = None
     expires_at: Instant | None = None
-    error: str | None = None
+    error: str | None = None  # of one that is not completed
     inline: bool = False  # the body is the final payload; see Callback.may_take_inline
     problem: str | None = None
 
@@ -129,10 +129,16 @@ def read_notification(profile: Profile, method: str, query: str, headers: Mappin
     elif status is None or not status.is_final:
         inline = False
     named = identifier(job_id)
+    usable = url if url is not None and is_storable_url(url) else None
+    problem: str | None = None
+    if url is not None:
+        problem = "bad_url" if usable is None else None
+    elif named is None and not inline:  # an id that cannot be used matters only where nothing else leads to the result
+        problem = "bad_id" if job_id is not None else _nothing_named(method, body, is_json=values is not None)
     return Notice(
         event=event,
         provider_job_id=named,
-        response_url=url if url is not None and is_storable_url(url) else None,
+        response_url=usable,
         result_path=result_path(profile.fetch, named, event=event),
         status=status,
         provider_status=provider_status,
@@ -140,9 +146,9 @@ def read_notification(profile: Profile, method: str, query: str, headers: Mappin
         delivery_id=message.identifier(callback.delivery_id),
         completed_at=message.instant(callback.completed_at),
         expires_at=message.instant(callback.expires_at),
-        error=None if inline and status is JobStatus.COMPLETED else message.error(callback.error),
+        error=None if status is JobStatus.COMPLETED else message.error(callback.error),
         inline=inline,
-        problem=_problem(url, job_id, inline=inline, unnamed=_nothing_named(method, body, is_json=values is not None)),
+        problem=problem,
     )
 
 
@@ -153,15 +159,6 @@ def _is_inline(callback: Callback, message: Message, status: JobStatus | None, *
     if status in (JobStatus.FAILED, JobStatus.CANCELLED) and message.has(inline.failed, "any"):
         return True
     return message.has(inline.present, inline.type)
-
-
-def _problem(url: str | None, job_id: str | None, *, inline: bool, unnamed: str) -> str | None:
-    """An id that cannot be used is a problem only where nothing else leads to the result."""
-    if url is not None:
-        return None if is_storable_url(url) else "bad_url"
-    if inline or identifier(job_id) is not None:
-        return None
-    return "bad_id" if job_id is not None else unnamed
 
 
 def result_path(

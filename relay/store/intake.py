@@ -6,7 +6,7 @@ the earlier ones of the batch have just made, then everything is written with a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ Key = tuple[str, str]  # kind (id | url | ref), value
 JOB_CONFLICT: Final = "keys_of_two_jobs"
 FOREIGN_JOB: Final = "job_of_another_webhook"
 UNTRACKED: Final = "untracked_job"
+_NO_JOB: Final[Set[str]] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -107,7 +108,11 @@ class _Batch:
         self._read_duplicates()
 
     def _read_duplicates(self) -> None:
-        wanted = [key for item in self.items for key in self._dedupe_keys(item, self._matches(item))]
+        wanted = [item.dedupe_key for item in self.items if item.dedupe_key is not None]
+        if self.jobs:
+            for item in self.items:
+                if item.dedupe_key is not None and item.about_one_job:
+                    wanted += [within_job(item.dedupe_key, job_id) for job_id in self._matches(item)]
         columns = ("dedupe_key", "id", "job_id")
         for key, notification_id, job_id in lookup(self.connection, notifications, columns, "dedupe_key", wanted):
             self.seen[bytes(key)] = (notification_id, job_id)
@@ -137,24 +142,25 @@ class _Batch:
 
     def decide(self, item: Accept) -> Accepted:
         matches = self._matches(item)
-        for key in self._dedupe_keys(item, matches):
-            first = self.seen.get(key)
-            if first is not None and first[0] != item.notification.id:
-                return Accepted(status=NotificationStatus.DUPLICATE, notification_id=first[0], job_id=first[1])
+        first = self._first_of(item, matches)
+        if first is not None and first[0] != item.notification.id:
+            return Accepted(status=NotificationStatus.DUPLICATE, notification_id=first[0], job_id=first[1])
         outcome = self._outcome(item, matches)
         self._keep_notification(item, outcome)
         return outcome
 
-    def _dedupe_keys(self, item: Accept, matches: Iterable[str]) -> list[bytes]:
-        """What an earlier copy may have been stored by, if it was about one of `matches` or about no job."""
-        if item.dedupe_key is None:
-            return []
-        found = [item.dedupe_key]
-        if item.about_one_job:
-            found += [within_job(item.dedupe_key, job_id) for job_id in matches]
-        return found
+    def _first_of(self, item: Accept, matches: Set[str]) -> tuple[str, str | None] | None:
+        """Notification and job of an earlier copy, which was about one of `matches` or about no job."""
+        key = item.dedupe_key
+        if key is None:
+            return None
+        first = self.seen.get(key)
+        if first is None and item.about_one_job:
+            for job_id in matches:
+                first = first or self.seen.get(within_job(key, job_id))
+        return first
 
-    def _outcome(self, item: Accept, matches: set[str]) -> Accepted:
+    def _outcome(self, item: Accept, matches: Set[str]) -> Accepted:
         given = item.notification
         if given.status is not NotificationStatus.ACCEPTED:  # nothing comes of it
             return Accepted(status=given.status, notification_id=given.id, reason=given.reason)
@@ -181,9 +187,10 @@ class _Batch:
                     return True
         return False
 
-    def _matches(self, item: Accept) -> set[str]:
-        if not self.known and item.job_id is None:
-            return set()
+    def _matches(self, item: Accept) -> Set[str]:
+        """The jobs that it names."""
+        if not self.jobs:
+            return _NO_JOB
         webhook_id, matches = item.notification.webhook_id, set[str]()
         for kind, value in item.keys:
             job_id = self.known.get((webhook_id, kind, value))
@@ -325,7 +332,7 @@ def notification_row(item: Accept, outcome: Accepted, job_id: str | None, dedupe
     """The row of a new notification, in the order of NOTIFICATION_COLUMNS."""
     given = item.notification
     return (
-        given.id, given.webhook_id, job_id, outcome.status.value, outcome.reason, dedupe_key,
+        given.id, given.webhook_id, job_id, str(outcome.status), outcome.reason, dedupe_key,
         given.method, given.suffix, given.query, given.content_type, dump(dict(given.headers)), item.headers_sealed,
         item.body, item.body_sealed, given.body_size, item.payload_id, given.received_at,
     )  # fmt: skip

@@ -101,7 +101,7 @@ COLUMNS: Final = (
 def to_row(job: Job) -> tuple[Any, ...]:
     """A Job as a row of `jobs`, in the order of COLUMNS."""
     return (
-        job.id, job.webhook_id, job.provider_job_id, job.response_url, job.status.value, job.provider_status,
+        job.id, job.webhook_id, job.provider_job_id, job.response_url, str(job.status), job.provider_status,
         dump(job.metadata), job.deadline, job.give_up_at, job.created_at, job.notified_at, job.completed_at,
         job.result_id, job.inline_notification_id, job.tracked, job.attempts, job.step, job.due_at, job.lease_until,
         job.claims, job.last_error, job.submitted, job.result_path, job.status_url, job.cancel_url,

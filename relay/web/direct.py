@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -140,11 +140,16 @@ def _announced(headers: Headers) -> int | None:
 
 def _on_the_wire(reply: Reply, server_headers: Headers, *, keep_alive: bool) -> bytes:
     """The answer as HTTP/1.1."""
-    lines = [STATUS_LINE[reply.http_status]]
+    parts = [_head(reply.http_status, reply.headers)]
     for name, value in server_headers:
-        lines += (name, b": ", value, b"\r\n")
-    for name, value in reply.headers:
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-    lines.append(reply.body)
-    return b"".join(lines)
+        parts += (name, b": ", value, b"\r\n")
+    if not keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"content-length: %d\r\n\r\n" % len(reply.body), reply.body)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=64)
+def _head(http_status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """What is the same for many answers."""
+    return STATUS_LINE[http_status] + b"".join(b"%s: %s\r\n" % header for header in headers)

@@ -191,14 +191,20 @@ class GuardedProtocol(HttpToolsProtocol):
     # the parser's callbacks
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self.in_head = True
         if self.stage is Stage.WAITING:
             self.deadline = self.loop.time() + self.limits.request_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # a trailer must not pass for a header
-            super().on_header(name, value)
+        if not self.in_head:  # a trailer must not pass for a header
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -217,10 +223,18 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.guard.prove(self)
         if self._goes_directly():
             return
+        self._make_scope()
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             cycle = self.cycle
             cycle.transport = LingeringTransport(self.transport, self.linger, lambda: cycle.more_body)
+
+    def _make_scope(self) -> None:
+        """What uvicorn makes of the head when it begins; here only for a request that ASGI gets."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the scope has this list
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

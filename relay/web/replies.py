@@ -21,6 +21,7 @@ _PAGE_GUARD: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-robots-tag", b"noindex"),
 )
+_STORED: Final = ((b"content-type", b"application/json"), *_GUARD)
 _PAGE: Final = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Callback address</title></head>
 <body><h1>This is a callback address</h1>
@@ -40,15 +41,16 @@ CODES: Final = {
 
 @dataclass(slots=True)
 class Reply:
-    """A whole HTTP answer."""
+    """A whole HTTP answer. Its content-length is not among `headers`: who sends it says it."""
 
     http_status: int
-    headers: Headers
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
     async def send(self, send: Send) -> None:
         """Hand it to the server."""
-        await send({"type": "http.response.start", "status": self.http_status, "headers": self.headers})
+        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))] if self.body else list(self.headers)
+        await send({"type": "http.response.start", "status": self.http_status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 
@@ -57,7 +59,7 @@ def stored(http_status: int, notification_id: str | None, job_id: str | None, st
     document = {"notification_id": notification_id, "job_id": job_id, "status": status}
     if reason is not None:
         document["reason"] = reason
-    return _json(http_status, b"application/json", document)
+    return Reply(http_status, _STORED, orjson.dumps(document))
 
 
 def problem(
@@ -79,14 +81,14 @@ def problem(
     }
     if detail is not None:
         document["detail"] = detail
-    reply = _json(http_status, b"application/problem+json", document)
+    headers = [(b"content-type", b"application/problem+json"), *_GUARD]
     if retry_after is not None:
-        reply.headers.append((b"retry-after", b"%d" % retry_after))
+        headers.append((b"retry-after", b"%d" % retry_after))
     if allow is not None:
-        reply.headers.append((b"allow", allow.encode("latin-1")))
+        headers.append((b"allow", allow.encode("latin-1")))
     if closing:
-        reply.headers.append((b"connection", b"close"))
-    return reply
+        headers.append((b"connection", b"close"))
+    return Reply(http_status, tuple(headers), orjson.dumps(document))
 
 
 def page() -> Reply:
@@ -94,16 +96,9 @@ def page() -> Reply:
 
     Not a 2xx: nothing was stored, and some HTTP libraries send a browser's Accept header.
     """
-    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(_PAGE))]
-    return Reply(405, [*headers, (b"allow", b"POST"), *_PAGE_GUARD], _PAGE)
+    return Reply(405, ((b"content-type", b"text/html; charset=utf-8"), (b"allow", b"POST"), *_PAGE_GUARD), _PAGE)
 
 
 def options() -> Reply:
     """What may be sent here, the same for every address."""
-    return Reply(204, [(b"allow", b"POST, OPTIONS"), *_GUARD], b"")
-
-
-def _json(http_status: int, content_type: bytes, document: object) -> Reply:
-    body = orjson.dumps(document)
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *_GUARD]
-    return Reply(http_status, headers, body)
+    return Reply(204, ((b"allow", b"POST, OPTIONS"), *_GUARD), b"")

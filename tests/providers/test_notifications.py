@@ -72,7 +72,7 @@ SAID: list[tuple[str, dict[str, str], Any, dict[str, Any]]] = [
      {"provider_job_id": "r1", "status": JobStatus.FAILED, "provider_status": "ERROR", "error": "boom",
       "inline": True}),
     ("fal", {}, {"request_id": "r1", "status": "OK", "payload": None, "payload_error": "not serialisable"},
-     {"provider_job_id": "r1", "status": JobStatus.COMPLETED, "provider_status": "OK", "error": "not serialisable"}),
+     {"provider_job_id": "r1", "status": JobStatus.COMPLETED, "provider_status": "OK"}),
     ("replicate", {"webhook-id": "m3"}, PREDICTION,
      {"provider_job_id": "p1", "status": JobStatus.COMPLETED, "provider_status": "succeeded", "inline": True,
       "delivery_id": "m3"}),
