@@ -22,8 +22,7 @@ TAKEN: Final = {f"notification.{status}": status.value for status in Notificatio
 
 @frozen(kw_only=True)
 class Stats:
-    """What waits now, each count ending at COUNTED_TO; and what came in the last 24 hours by status, this hour's start
-    among them."""
+    """What waits now, each count ending at COUNTED_TO; and what came by status in this hour and the 23 before it."""
 
     jobs_open: int
     jobs_overdue: int
