@@ -2,7 +2,7 @@
 
 The statements of a batch run on the event loop's own thread, its COMMIT with the fsync on another. On a thread of their
 own each of them would give the interpreter lock away and have to win it back from the busy loop, twenty times a batch.
-The few long inserts of a large batch are worth that: they go along with its COMMIT.
+Only the long inserts of a very large batch are worth that: they go along with its COMMIT.
 BEGIN and COMMIT go to the driver. For SQLAlchemy, whose own cost more than all else of a small batch, it is one long
 transaction, which ends when it has to be undone.
 What may take long (functions of their own, much data, a disk that has just been slow) runs on the writer's thread as a

@@ -37,7 +37,7 @@ EAGER_ITEMS = 32  # waiting: a batch that is worth its transaction
 PATIENCE_SECONDS = 0.016
 PATIENT_ITEMS = 64  # more than this is a batch of its own
 BRIEF_BYTES = 512 * 1024
-MANY_INSERTS = 8  # items that insert: fewer are written where they are decided
+MANY_INSERTS = 64  # items that insert: fewer are written where they are decided, sooner than the thread has the lock
 RACES = 3  # how often an item is tried that another node's equal insert beat
 
 

@@ -21,7 +21,7 @@ from relay.store.bulk import SQLITE_FEW, SQLITE_MOST, insert_many
 from relay.store.database import Database
 from relay.store.schema import spills
 from relay.store.sqlite import SLOW_SECONDS
-from relay.store.writer import MANY_INSERTS, Operation
+from relay.store.writer import EAGER_ITEMS, MANY_INSERTS, Operation
 from tests.support.store import rows_of
 
 
@@ -128,10 +128,11 @@ async def _spills(database: Database) -> set[str]:
 
 
 async def test_many_inserts_that_nothing_looks_at_go_along_with_the_commit(sqlite_database: Database) -> None:
-    names = [f"p{number:02}" for number in range(MANY_INSERTS)]
-    assert await _put(sqlite_database, *names) == [0] * MANY_INSERTS, "they were not there yet when the function ran"
+    names = [f"p{number:02}" for number in range(EAGER_ITEMS + MANY_INSERTS)]
+    found = await _put(sqlite_database, *names)
+    assert found[:EAGER_ITEMS] == [EAGER_ITEMS] * EAGER_ITEMS, "a few are written where they are decided"
+    assert found[EAGER_ITEMS:] == [EAGER_ITEMS] * MANY_INSERTS, "many were not there yet when the function ran"
     assert await _spills(sqlite_database) == set(names), "and are, now that it is said to be written"
-    assert await _put(sqlite_database, "one") == [MANY_INSERTS + 1], "a few are written where they are decided"
 
 
 async def test_many_rows_are_one_statement_up_to_a_limit_and_none_is_left_out(sqlite_database: Database) -> None:
@@ -162,10 +163,11 @@ async def test_the_writers_thread_is_woken_on_time(sqlite_database: Database) ->
 
 
 async def test_one_of_them_that_cannot_be_inserted_sinks_no_neighbour(sqlite_database: Database) -> None:
-    await _put(sqlite_database, "p03")
-    names = [f"p{number:02}" for number in range(MANY_INSERTS + 4)]
+    names = [f"p{number:02}" for number in range(EAGER_ITEMS + MANY_INSERTS + 4)]
+    known = names[EAGER_ITEMS + 3]
+    await _put(sqlite_database, known)
     outcomes = await _put(sqlite_database, *names)
-    assert [isinstance(outcome, IntegrityError) for outcome in outcomes] == [name == "p03" for name in names]
+    assert [isinstance(outcome, IntegrityError) for outcome in outcomes] == [name == known for name in names]
     assert await _spills(sqlite_database) == set(names)
 
 
@@ -176,7 +178,7 @@ async def test_a_transaction_that_is_undone_under_them_is_not_taken_for_a_writte
         connection.connection.dbapi_connection.rollback()  # type: ignore[union-attr] # as SQLite does on a full disk
 
     monkeypatch.setattr(sqlite, "insert_what_waits", undone)
-    outcomes = await _put(sqlite_database, *[f"p{number:02}" for number in range(MANY_INSERTS)])
+    outcomes = await _put(sqlite_database, *[f"p{number:02}" for number in range(EAGER_ITEMS + MANY_INSERTS)])
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     monkeypatch.undo()
     assert await _put(sqlite_database, "after") == [1]
