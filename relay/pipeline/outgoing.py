@@ -60,20 +60,23 @@ class Outgoing:
         return await asyncio.shield(look)  # who gives up waiting leaves it to the others
 
     async def _look(self, result_id: str) -> Message | None:
+        kept: bytes | None = None
+
         def wants(result: Result) -> bool:
-            return (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES and self._bodies.get(result) is None
+            nonlocal kept
+            kept = self._bodies.get(result)  # held from here on: others may push it out before the look is over
+            return kept is None and (result.size_bytes or 0) <= MAX_ENVELOPE_BYTES
 
         read = partial(results.get_with_payload, id=result_id, wants=wants)
         found = await self._floor.database.read(read)
         if found is None:
             return None
         result, payload = found
-        await self._know_webhook(result)
-        body = self._bodies.get(result)
-        if body is None:
-            body = self.envelope(result, payload)
-            self._bodies.keep(result, body)
-        return Message(result.job_id, body)
+        if kept is None:
+            await self._know_webhook(result)
+            kept = self.envelope(result, payload)
+            self._bodies.keep(result, kept)
+        return Message(result.job_id, kept)
 
     def _looked(self, result_id: str, look: asyncio.Future[Message | None]) -> None:
         del self._looks[result_id]

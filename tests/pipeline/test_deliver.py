@@ -323,6 +323,25 @@ async def test_who_wants_one_result_at_the_same_time_looks_once(
     assert len(looks) == 2, "what is remembered is the body; whether it was erased is looked at each time"
 
 
+async def test_a_body_that_is_forgotten_during_a_look_is_sent_all_the_same(
+    sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found among what is remembered, it was not read; without either a small result would go out thin."""
+    delivery = await sent_once(sqlite_stage)
+    outgoing, read = sqlite_stage.deliverer.outgoing, sqlite_stage.database.read
+
+    async def pushed_out(query: Any) -> Any:
+        found = await read(query)
+        outgoing.forget_bodies()
+        return found
+
+    [subscription] = sqlite_stage.floor.configuration.current.subscriptions.values()
+    assert (await outgoing.message(DeliveryWork(delivery), subscription)) is not None, "it is remembered now"
+    monkeypatch.setattr(sqlite_stage.database, "read", pushed_out)
+    message = await outgoing.message(DeliveryWork(delivery), subscription)
+    assert message is not None and json.loads(message.body)["data"]["payload"] == json.loads(DONE)
+
+
 async def test_who_gives_up_waiting_leaves_the_look_to_the_others(sqlite_stage: Stage) -> None:
     delivery = await sent_once(sqlite_stage)
     outgoing, [subscription] = (
