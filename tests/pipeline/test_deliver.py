@@ -370,6 +370,7 @@ async def test_a_webhook_that_is_gone_is_asked_for_once(sqlite_stage: Stage, mon
 
     monkeypatch.setattr(stage.floor.configuration, "refresh", counted)
     for _ in range(3):
+        outgoing.forget_bodies()
         assert await outgoing.message(DeliveryWork(delivery), subscription) is not None
     assert asked == [1]
 
