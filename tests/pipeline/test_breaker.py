@@ -71,6 +71,7 @@ def test_what_an_attempt_says_about_the_subscriber(answer: Reply, health: Health
     assert health_of(answer) is health
 
 
+@SQLITE_FIRST
 async def test_what_is_down_is_left_alone_and_then_gets_everything(stage: Stage) -> None:
     world = Subscribers(stage)
     ill = await stage.add_subscription(url="https://ill.example/")
@@ -109,6 +110,7 @@ async def test_it_is_taken_up_gently(sqlite_stage: Stage) -> None:
     assert len(moments) == 80
 
 
+@SQLITE_FIRST
 async def test_one_node_probes_and_all_know(stage: Stage) -> None:
     other = await stage.another()
     world = Subscribers(stage, other)
@@ -131,6 +133,7 @@ async def test_one_node_probes_and_all_know(stage: Stage) -> None:
     assert not stage.breakers.is_open(ill.id) and not other.breakers.is_open(ill.id)
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("limits", [{"max_in_flight": 1}, {"rate_per_second": 1.0}])
 async def test_a_node_that_has_no_part_of_a_subscription_takes_no_probe_of_it(
     stage: Stage, limits: dict[str, Any]
@@ -179,6 +182,7 @@ async def test_a_probe_that_takes_its_time_is_not_made_twice(sqlite_stage: Stage
     assert known is not None and known.probes == hung.probes + 1
 
 
+@SQLITE_FIRST
 async def test_who_answers_is_not_down_but_known_to_fail(stage: Stage) -> None:
     world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")
     began = stage.clock.now()
@@ -204,6 +208,7 @@ async def test_a_probe_that_is_answered_with_a_refusal_closes_it(sqlite_stage: S
     assert not stage.breakers.is_open(ill.id)
 
 
+@SQLITE_FIRST
 async def test_healthy_traffic_and_a_lone_failure_write_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     wrote: list[object] = []
     monkeypatch.setattr(stage.breakers, "write", wrote.append)
@@ -266,6 +271,7 @@ async def test_after_days_of_nothing_but_failures_it_is_disabled(open_stage: Ope
     assert {item.status for item in await stage.deliveries() if item.id in fresh} == {"delivered"}
 
 
+@SQLITE_FIRST
 async def test_one_success_is_enough_and_it_can_be_switched_off(open_stage: Opening) -> None:
     stage = await open_stage(replace(DEFAULT_PLAN, disable_after_seconds=None))
     world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")
