@@ -287,22 +287,22 @@ async def test_one_success_is_enough_and_it_can_be_switched_off(open_stage: Open
     assert stage.breakers.failing_since(ill.id) is None
 
 
-@pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("hours", "results"), [(2, 48), pytest.param(24, 96, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("silence")
 async def test_hours_of_darkness_then_everything_at_its_rate_and_the_others_never_notice(
-    sqlite_stage_url: str, hours: int
+    sqlite_stage_url: str, hours: int, results: int
 ) -> None:
     stage = await Stage.open(sqlite_stage_url)
     world = Subscribers(stage)
     ill = await stage.add_subscription(url="https://ill.example/", rate_per_second=5)
     well = await stage.add_subscription(url="https://well.example/")
     world.down[str(ill.url)] = DOWN
-    each = 96 // hours
+    each = results // hours
     for hour in range(hours):
         await _results(stage, each, 100 * hour)
         await stage.work_through(3600)
     healthy = [item for item in await stage.deliveries() if item.subscription_id == well.id]
-    assert [(item.status, item.attempts) for item in healthy] == [("delivered", 1)] * 96
+    assert [(item.status, item.attempts) for item in healthy] == [("delivered", 1)] * results
     world.down.clear()
     stage.subscribers.sent.clear()
     stage.supervise()
@@ -313,7 +313,7 @@ async def test_hours_of_darkness_then_everything_at_its_rate_and_the_others_neve
     statuses = {item.status for item in await stage.deliveries()}
     moments = [sent.at for sent in _sent(stage, ill)]
     await stage.close()
-    assert statuses == {"delivered"} and len(moments) == 96 and at_once >= 48
+    assert statuses == {"delivered"} and len(moments) == results and at_once >= results // 2
     assert max(sum(at <= other < at + 1000 for other in moments) for at in moments) <= 5
 
 
