@@ -17,7 +17,7 @@ from tests.support.later import later
 
 if TYPE_CHECKING:
     from playwright import sync_api
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, SetCookieParam
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 else:
     sync_api = later("playwright.sync_api")
 
@@ -45,7 +45,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._ready, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run)
-        self.cookies: list[SetCookieParam] = []
+        self.cookies: list[Any] = []  # of whoever signed in first
         self.world: World
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -133,7 +133,7 @@ class Person:
         self.page.fill("#key", ADMIN_KEY)
         self.page.click("button.main")
         self.page.wait_for_selector("header nav")
-        self.running.cookies = [{**cookie} for cookie in self.page.context.cookies()]  # type: ignore[misc]
+        self.running.cookies = list(self.page.context.cookies())
         return self.page
 
     def is_content(self) -> None:
