@@ -32,6 +32,12 @@ NAMES = """
 """
 
 
+# In `make proofs` all of them, in `make test` one of a kind.
+SOME_OR_ALL = pytest.mark.parametrize(
+    "all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one-a-kind", "all"]
+)
+
+
 def expect(what: Any) -> Any:
     """Playwright's assertions, which wait."""
     return playwright.expect(what)
@@ -221,7 +227,7 @@ def test_a_link_signs_in_once(person: Person, running: Running) -> None:
     person.wrong = [line for line in person.wrong if "401" not in line]  # that answer is no surprise
 
 
-@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one-a-kind", "all"])
+@SOME_OR_ALL
 def test_axe_finds_nothing_on_any_page_in_either_theme(
     chromium: Browser, running: Running, stage: Stage, all_of_them: bool
 ) -> None:
@@ -253,13 +259,14 @@ def test_hostile_payloads_change_no_element(person: Person, stage: Stage) -> Non
     assert person.violations == []
 
 
+@SOME_OR_ALL
 def test_every_page_is_of_use_without_javascript_on_a_telephone(
-    chromium: Browser, running: Running, stage: Stage
+    chromium: Browser, running: Running, stage: Stage, all_of_them: bool
 ) -> None:
     job = stage.ask()
     with somebody(chromium, running, java_script_enabled=False, viewport={"width": 390, "height": 800}) as person:
         page = person.sign_in()
-        for path in stage.pages(job):
+        for path in stage.pages(job) if all_of_them else stage.one_a_kind(job):
             person.go(path)
             assert page.locator("h1").count() == 1 and page.locator("main").inner_text().strip(), path
             assert page.locator("#live, .copy").filter(visible=True).count() == 0, path
