@@ -25,6 +25,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--process-per-site", "--renderer-process-limit=1", "--in-process-gpu",  # all pages are ours, and a process costs
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
 ]  # fmt: skip
 PATIENCE_MS = 10_000
 WATCH = """
@@ -43,6 +45,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._ready, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run)
+        self.cookies: list[Any] = []  # of whoever signed in first
         self.world: World
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -70,9 +73,9 @@ class Running:
             await self._done.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium with an empty profile.
+    """The system's Chromium with an empty profile, for the room.
 
     Not for the session: while it is there an event loop runs in this thread, and asynchronous tests cannot have theirs.
     """
@@ -97,8 +100,9 @@ def running(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 class Person:
     """Somebody at a browser, and everything that went wrong in it."""
 
-    def __init__(self, page: Page, url: str) -> None:
-        self.page, self.url, self.wrong = page, url, list[str]()
+    def __init__(self, page: Page, running: Running) -> None:
+        self.page, self.running, self.wrong = page, running, list[str]()
+        self.url = running.world.url
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(WATCH)
         page.on("console", self._said)
@@ -121,11 +125,15 @@ class Person:
         return self.page
 
     def sign_in(self) -> Page:
-        """With the admin key."""
+        """With the admin key; whoever comes later to the same relay has the session of the first."""
+        if self.running.cookies:
+            self.page.context.add_cookies(self.running.cookies)
+            return self.go("/ui/")
         self.go("/ui/")
         self.page.fill("#key", ADMIN_KEY)
         self.page.click("button.main")
         self.page.wait_for_selector("header nav")
+        self.running.cookies = list(self.page.context.cookies())
         return self.page
 
     def is_content(self) -> None:
@@ -143,7 +151,7 @@ def somebody(browser: Browser, running: Running, **options: Any) -> Iterator[Per
     """A browser's window with a history of its own."""
     context = browser.new_context(**options)
     try:
-        yield Person(context.new_page(), running.world.url)
+        yield Person(context.new_page(), running)
     finally:
         context.close()
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import csv
 import re
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+import pytest
+from playwright.sync_api import Browser, expect
 
+from tests.browser.accessible import axe
 from tests.browser.conftest import Person, Running, somebody
 from tests.browser.test_dashboard import Stage
 
 WINDOW = {"width": 1280, "height": 800}
 OTHER_ZONE = "Asia/Tehran"  # half an hour off: no whole hours will do
-
-
-def _no_violation(page: Page) -> None:
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert Axe().run(page).response["violations"] == []
 
 
 def test_rows_are_selected_by_keyboard_held_while_they_are_and_replayed(person: Person, running: Running) -> None:
@@ -43,13 +38,14 @@ def test_rows_are_selected_by_keyboard_held_while_they_are_and_replayed(person: 
     assert page.locator("#jobs tbody tr").count() == 3 and page.locator("#jobs input:checked").count() == 2
     page.get_by_role("button", name="Replay the selected…").click()
     expect(page.locator("h1")).to_have_text("Replay 2 results?")
-    _no_violation(page)
+    assert axe(page, "a replay to be confirmed") == []
     page.get_by_role("button", name="Replay 2").click()
     page.wait_for_url("**/ui/replays/rpl_*")
     expect(page.locator("#replay")).to_contain_text("2 delivered")  # to billing; the other one is away
     assert person.violations == []
 
 
+@pytest.mark.slow  # tests/web/ui/test_bulk.py does the same without a browser
 def test_selected_deliveries_are_retried_and_a_list_is_saved_without_a_script(
     chromium: Browser, running: Running
 ) -> None:
@@ -98,7 +94,7 @@ def test_times_are_utc_until_somebody_wants_their_own_zone_and_that_is_remembere
         page.wait_for_timeout(2500)  # longer than from one update to the next: what is exchanged is local too
         assert re.fullmatch(r".*\+03:30", page.locator(".axis time").first.get_attribute("title") or "")
         assert page.locator("time[title$=Z]").count() == 0
-        _no_violation(page)
+        assert axe(page, "figures in a zone") == []
         page.click("#zone")
         expect(page.locator("footer")).to_contain_text("Times are UTC")
         assert page.locator("time[title$='+03:30']").count() == 0

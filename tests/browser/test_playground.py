@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.accessible import axe
 from tests.browser.conftest import PATIENCE_MS, Person, Running, somebody
-from tests.browser.test_dashboard import NAMES, axe
+from tests.browser.test_dashboard import NAMES
 from tests.support.dashboard import HOSTILE
 
 STEPS = ["asked", "notified", "verified", "fetched", "stored", "delivered"]
+
+
+# The page is tests/web/ui's and the plays are tests/journeys' too: here `make test` watches one whole life.
+other_lives = pytest.mark.slow
 
 
 def play(page: Page, url: str, provider: str, card: str) -> None:
@@ -55,6 +61,7 @@ def test_a_whole_life_is_watched_without_a_reload(person: Person) -> None:
     assert person.violations == []
 
 
+@other_lives
 def test_a_subscriber_that_is_down_gets_the_same_message_again(person: Person) -> None:
     page = person.sign_in()
     play(page, person.url, "netnut", "Subscriber is down")
@@ -65,6 +72,7 @@ def test_a_subscriber_that_is_down_gets_the_same_message_again(person: Person) -
     assert len({row.locator("td").nth(5).inner_text() for row in rows.all()}) == 1  # one message id
 
 
+@other_lives
 def test_it_is_read_and_played_without_javascript_on_a_telephone(chromium: Browser, running: Running) -> None:
     with somebody(chromium, running, java_script_enabled=False, viewport={"width": 390, "height": 800}) as person:
         page = person.sign_in()
@@ -82,6 +90,7 @@ def test_it_is_read_and_played_without_javascript_on_a_telephone(chromium: Brows
         person.is_content()
 
 
+@other_lives
 def test_hostile_answers_change_no_element(person: Person) -> None:
     page, seen = person.sign_in(), []
     for prompt in ("\n".join(HOSTILE), "plain " * len(HOSTILE)):
@@ -96,6 +105,7 @@ def test_hostile_answers_change_no_element(person: Person) -> None:
     assert person.violations == []
 
 
+@other_lives
 def test_axe_finds_nothing_in_either_theme(chromium: Browser, running: Running) -> None:
     with somebody(chromium, running, viewport={"width": 1280, "height": 800}) as person:
         page, found = person.sign_in(), []

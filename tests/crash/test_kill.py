@@ -9,7 +9,14 @@ from tests.crash.world import Kind
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("cycles", [2, pytest.param(6, marks=pytest.mark.slow)])
+KILLS = [
+    ("sqlite", 2),
+    ("postgres", 1),  # to be killed again and again is in `make proofs`
+    *(pytest.param(kind, 6, marks=pytest.mark.slow) for kind in ("sqlite", "postgres")),
+]
+
+
+@pytest.mark.parametrize(("kind", "cycles"), KILLS, indirect=["kind"])
 def test_kills_lose_nothing(kind: Kind, cycles: int) -> None:
     assert run(kind, cycles, seed=1, rate=60).findings.lines() == []
 

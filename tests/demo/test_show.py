@@ -135,7 +135,7 @@ def test_the_round_trip_is_shown_the_curl_lines_work_and_ctrl_c_ends_it(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
 
 
-@pytest.mark.parametrize("stage", ["register", "fetch #1"])
+@pytest.mark.parametrize("stage", [pytest.param("register", marks=pytest.mark.slow), "fetch #1"])
 def test_ctrl_c_ends_it_in_the_middle_of_the_act_too(tmp_path: Path, stage: str) -> None:
     with playing(tmp_path) as demo:
         demo.until(stage)

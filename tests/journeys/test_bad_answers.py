@@ -98,7 +98,7 @@ class Ill:
     last_error: str | None = None
 
 
-BOMB: Final = gzip.compress(b"0" * (64 * MIB), 1)
+BOMB: Final = gzip.compress(b"0" * (16 * MIB), 1)
 PROVIDERS: Final = {
     "202": Ill(answering(b"", "202 Accepted"), 202),
     "200 and pending": Ill(answering(b'{"status": "processing"}'), 200),

@@ -14,10 +14,13 @@ from relay.model import Secret
 from tests.crash.rig import relay_command
 from tests.support.journey import World, process_environment, processes, running, settings_of, stand_ins
 from tests.support.ports import free_port
+from tests.support.stage_fixtures import SQLITE_FIRST
 
 WORK = 12
 
 
+# On PostgreSQL tests/crash/test_kill.py starts it anew, and tests/workers/test_leases.py gives leases back.
+@SQLITE_FIRST
 async def test_a_relay_that_is_stopped_half_way_and_started_again_loses_nothing(stage_url: str, tmp_path: Path) -> None:
     port = free_port()
     env = process_environment(stage_url, tmp_path, port, RELAY_DELIVERY_SCHEDULE_SECONDS="0,1,1,1,1,1,1,1")

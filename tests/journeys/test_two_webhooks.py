@@ -11,6 +11,7 @@ from relay.app import Relay
 from relay.store import schema
 from tests.support.journey import Caller, running, settings_of
 from tests.support.matrix import Play, playing, same
+from tests.support.stage_fixtures import SQLITE_FIRST
 from tests.support.store import rows_of
 
 THIN, SIGNED, THICK = "netnut", "openai", "inference-net"
@@ -52,6 +53,7 @@ async def test_a_notification_that_names_the_job_of_another_webhook_reads_and_ch
     assert play.asked(job) == len(await play.caller.attempts(job_id)) == (0 if play.inline else 1)
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("provider", [THIN, SIGNED, THICK])
 async def test_a_job_that_one_webhook_follows_is_refused_on_the_other(meeting: tuple[Play, Relay]) -> None:
     play, relay = meeting

@@ -21,6 +21,7 @@ from tests.support.clock import FakeClock
 from tests.support.doors import Page, PlainProvider
 from tests.support.outbound import always, raw_server, response
 from tests.support.stage import ORIGIN, Stage
+from tests.support.stage_fixtures import sqlite_first as stage_url  # noqa: F401
 from tests.support.store import count, rows_of
 
 SIGNATURE: Final = "c0ffee5ecretc0ffee5ecret"

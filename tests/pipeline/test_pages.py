@@ -20,6 +20,7 @@ from relay.store import schema
 from tests.support.doors import Page, answer_with
 from tests.support.stage import DEFAULT_PLAN, ORIGIN, Stage
 from tests.support.stage_fixtures import Opening
+from tests.support.stage_fixtures import sqlite_first as stage_url  # noqa: F401
 from tests.support.store import count, rows_of
 
 FIRST = f"{ORIGIN}/v2/crawl/c-1"

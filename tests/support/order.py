@@ -10,12 +10,13 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
+TOGETHER: Final = "browser"  # the room whose files share what takes long to start
 LONG: Final = ("browser", "crash", "demo", "deploy", "journeys")  # rooms in which tests start programs
 
 
 def in_parts(items: Sequence[pytest.Item], parts: int) -> list[pytest.Item]:
     """As many parts of the same size, each of which begins with its share of the long files and goes on with others."""
-    files = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+    files = [list(group) for _, group in groupby(items, key=_unit)]
     long = [file for file in files if _room(file[0]) in LONG]
     short = iter([item for file in files if _room(file[0]) not in LONG for item in file])
     ordered: list[pytest.Item] = []
@@ -25,6 +26,11 @@ def in_parts(items: Sequence[pytest.Item], parts: int) -> list[pytest.Item]:
         while len(ordered) < goal and (item := next(short, None)) is not None:
             ordered.append(item)
     return [*ordered, *short]
+
+
+def _unit(item: pytest.Item) -> Path:
+    """What one process begins with as a whole: a file, or a room."""
+    return TESTS / TOGETHER if _room(item) == TOGETHER else item.path
 
 
 def _room(item: pytest.Item) -> str:

@@ -47,6 +47,13 @@ def sqlite_stage_url(stage_template: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def stage_postgres_url(stage_postgres: str) -> str:
+    """A migrated, empty PostgreSQL database."""
+    in_thread(lambda: asyncio.run(empty_postgres(stage_postgres)))
+    return stage_postgres
+
+
+@pytest.fixture
 def silence() -> Iterator[None]:
     """No log lines below errors: in a simulation they are most of the work."""
     before = structlog.get_config()
@@ -58,11 +65,14 @@ def silence() -> Iterator[None]:
 @pytest.fixture(params=["sqlite", "postgres"])
 def stage_url(request: pytest.FixtureRequest) -> str:
     """A migrated database: the test runs once on SQLite and once on PostgreSQL."""
-    if request.param == "sqlite":
-        url: str = request.getfixturevalue("sqlite_stage_url")
-        return url
-    url = request.getfixturevalue("stage_postgres")
-    in_thread(lambda: asyncio.run(empty_postgres(url)))
+    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def sqlite_first(request: pytest.FixtureRequest) -> str:
+    """For a file whose own matter is above the store: import it `as stage_url`, and PostgreSQL is in `make proofs`."""
+    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
     return url
 
 

@@ -7,6 +7,7 @@ from tests.support.stage_fixtures import (  # noqa: F401
     sqlite_stage_url,
     stage,
     stage_postgres,
+    stage_postgres_url,
     stage_template,
     stage_url,
 )

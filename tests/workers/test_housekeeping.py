@@ -14,6 +14,7 @@ from relay.workers import housekeeping
 from relay.workers.housekeeping import DAY_SECONDS
 from tests.support.doors import Page, Sent, answer_with, reply
 from tests.support.stage import URL, Stage
+from tests.support.stage_fixtures import SQLITE_FIRST
 from tests.support.store import count, rows_of
 
 TABLES = (
@@ -144,6 +145,7 @@ async def test_the_oldest_go_where_there_is_more_than_a_webhook_may_have(stage: 
     assert used["bytes"] == sum(row["size_bytes"] for row in left if row["webhook_id"] == webhook.id)
 
 
+@SQLITE_FIRST
 async def test_a_switch_keeps_everything(stage: Stage) -> None:
     await filled(stage)
     stage.clock.advance(1000 * DAY_SECONDS)

@@ -19,7 +19,7 @@ from relay.workers.scheduler import TAKEN_SECONDS
 from relay.workers.shares import Share
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Plan, Stage
-from tests.support.stage_fixtures import Opening
+from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 from tests.support.store import (
     a_delivery,
     a_job,
@@ -52,6 +52,7 @@ def asked(stage: Stage) -> list[str]:
     return [request.url.rpartition("/")[2] for request in stage.provider.requests]
 
 
+@SQLITE_FIRST
 async def test_the_earliest_deadline_goes_first_in_a_large_backlog(open_stage: Opening) -> None:
     stage = await open_stage(Plan(fetch_slots=1))
     jobs = await due_jobs(stage, 1500)
@@ -63,6 +64,7 @@ async def test_the_earliest_deadline_goes_first_in_a_large_backlog(open_stage: O
     assert asked(stage) == expected[: len(asked(stage))] and len(asked(stage)) >= 140
 
 
+@SQLITE_FIRST
 async def test_what_comes_in_later_and_is_more_urgent_goes_first(open_stage: Opening) -> None:
     stage = await open_stage(Plan(fetch_slots=1))
     jobs = await due_jobs(stage, 1500)
@@ -186,6 +188,7 @@ async def test_many_subscriptions_with_backlogs_take_turns(sqlite_stage: Stage) 
     assert {started.count(lane) for lane in lanes} == {8}
 
 
+@SQLITE_FIRST
 async def test_a_cap_per_webhook_holds(stage: Stage) -> None:
     await due_jobs(stage, 20, fetch_max_in_flight=3)
     stage.provider.answering = stage.never
@@ -201,6 +204,7 @@ async def test_caps_and_rates_are_shared_among_workers(sqlite_stage: Stage) -> N
     assert len(sqlite_stage.provider.requests) == 2
 
 
+@SQLITE_FIRST
 async def test_a_rate_per_webhook_holds(stage: Stage) -> None:
     await due_jobs(stage, 30, fetch_rate_per_second=2.0)
     stage.supervise()
