@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PRODUCT := $(VENV)/.product
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-JOBS := 4
+JOBS := 5
 
 # Programs are started a hundred times, and without their compiled files each would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE

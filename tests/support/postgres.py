@@ -16,9 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -30,7 +32,9 @@ from tests.support.postgres_binaries import find_binaries, identity, runnable
 
 __all__ = ["ExistingPostgres", "PostgresMissing", "PostgresServer", "find_binaries", "in_thread"]
 
-START_SECONDS = 30.0
+T = TypeVar("T")
+
+START_SECONDS: Final = 30.0
 PREFIX = "relay-pg-"
 
 # Drops to the user, asks to be stopped when the process that started it dies, and becomes the server.
@@ -58,6 +62,7 @@ class ExistingPostgres:
         self.admin_url = admin_url
         self._made: list[str] = []
         self._templates: dict[str, str] = {}
+        self._administrator = _Administrator(admin_url)
 
     def url(self, database: str) -> str:
         """The `postgresql://` URL of a database of this server."""
@@ -66,7 +71,8 @@ class ExistingPostgres:
     def create_database(self, template: str = "template0") -> str:
         """The URL of a new database, empty unless `template` names one that is not."""
         name = f"relay_test_{secrets.token_hex(6)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        how = " STRATEGY FILE_COPY" if self._administrator.version() >= 15 else ""  # half the time of the usual one
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{how}')
         self._made.append(name)
         return self.url(name)
 
@@ -85,21 +91,62 @@ class ExistingPostgres:
         self._made.remove(name)
 
     def drop_all(self) -> None:
-        """Drop every database made here."""
+        """Drop every database made here, and let go of the server."""
         for name in list(self._made):
             self.drop_database(self.url(name))
+        self._administrator.leave()
 
     def execute(self, statement: str) -> None:
         """Run one statement in the administrative database, whether or not an event loop runs here."""
+        self._administrator.execute(statement)
 
-        async def run() -> None:
-            connection = await asyncpg.connect(self.admin_url, timeout=START_SECONDS)
-            try:
-                await connection.execute(statement)
-            finally:
-                await connection.close()
 
-        in_thread(lambda: asyncio.run(run()))
+class _Administrator:
+    """One connection for all that is made and dropped, on an event loop in a thread of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._runner: asyncio.Runner | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    def version(self) -> int:
+        """The server's major version."""
+        return self._thread.submit(self._run, self._version).result()
+
+    def execute(self, statement: str) -> None:
+        """Run one statement, once more on a new connection if the server has been started anew."""
+        self._thread.submit(self._run, partial(self._execute, statement)).result()
+
+    def leave(self) -> None:
+        """Close the connection; the next statement opens another one."""
+        self._thread.submit(self._leave).result()
+
+    def _run(self, work: Callable[[], Coroutine[None, None, T]]) -> T:
+        self._runner = self._runner or asyncio.Runner()
+        return self._runner.run(work())
+
+    def _leave(self) -> None:
+        if self._runner is not None:
+            if self._connection is not None:
+                self._connection.terminate()
+            self._runner.close()
+        self._runner = self._connection = None
+
+    async def _version(self) -> int:
+        return int((await self._connected()).get_server_version().major)
+
+    async def _execute(self, statement: str) -> None:
+        try:
+            await (await self._connected()).execute(statement)
+        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+            self._connection = None
+            await (await self._connected()).execute(statement)
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._url, timeout=START_SECONDS)
+        return self._connection
 
 
 class PostgresServer(ExistingPostgres):
@@ -195,6 +242,7 @@ class PostgresServer(ExistingPostgres):
 
     def close(self) -> None:
         """Stop, and delete the data."""
+        self._administrator.leave()
         self._end(signal.SIGQUIT)
         for directory in {self._home, self._data} - {Path()}:
             shutil.rmtree(directory, ignore_errors=True)

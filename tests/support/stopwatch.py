@@ -34,23 +34,27 @@ class Stopwatch:
 
 def waited_for_processor(pid: int, thread: str = "*") -> float:
     """Seconds in which the process's present threads were ready to run and others ran; 0 where nobody counts them."""
-    nanoseconds = 0
+    return sum(_waits(pid, thread).values())
+
+
+def _waits(pid: int, thread: str = "*") -> dict[str, float]:
+    waits = {}
     for path in Path(f"/proc/{pid}/task").glob(f"{thread}/schedstat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
-            nanoseconds += int(path.read_text().split()[1])
-    return nanoseconds / 1e9
+            waits[path.parent.name] = int(path.read_text().split()[1]) / 1e9
+    return waits
 
 
 def own_seconds_to_end(process: subprocess.Popen[Any], patience: float) -> float:
     """How long a process takes to end from now on, without its waits for the processor. Raises TimeoutExpired."""
-    began, before = time.monotonic(), waited_for_processor(process.pid)
-    waited = before
+    began, before = time.monotonic(), _waits(process.pid)
+    waited = dict(before)  # by thread: one that has ended is not shown any more
     while process.poll() is None:
         if time.monotonic() - began > patience:
             raise subprocess.TimeoutExpired(process.args, patience)
-        waited = max(waited, waited_for_processor(process.pid))
+        waited |= _waits(process.pid)
         time.sleep(LOOK_AGAIN_SECONDS)
-    return time.monotonic() - began - (waited - before)
+    return time.monotonic() - began - (sum(waited.values()) - sum(before.values()))
 
 
 def own_seconds_until(process: subprocess.Popen[Any], happened: Callable[[], bool], patience: float) -> float:
