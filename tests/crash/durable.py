@@ -7,7 +7,7 @@ import itertools
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ class Answer:
 def trace(world: World, *, seconds: float, rate: float, without: Sequence[str] = ()) -> list[Call]:
     """Two lives of a relay under load: the first, from nothing, is killed, the second is stopped. What they called."""
     files = [world.home / f"trace{life}" for life in range(2)]
+    left: dict[str, bytes] = {}  # by the kill
     for life, file in enumerate(files):
         relay = world.relay(without=without, tracer=strace.command(file))
         relay.await_ready()
@@ -44,12 +45,29 @@ def trace(world: World, *, seconds: float, rate: float, without: Sequence[str] =
         time.sleep(seconds)
         if life == 0:
             relay.kill()
+            left = {str(file): file.read_bytes() for file in world.data.iterdir() if file.is_file()}
             load.stop()
         else:
             load.stop()
             drain(world)
             relay.stop()
-    return list(strace.parse(itertools.chain.from_iterable(_lines(file) for file in files)))
+    first, second = (_lines(file) for file in files)
+    calls = strace.parse(itertools.chain(first, second))
+    return [call for call in list(calls) if call.began >= len(first) or was_made(call, left)]
+
+
+def was_made(call: Call, left: Mapping[str, bytes]) -> bool:
+    """Whether a call, if the kill came in the midst of it, changed the files that are left: it may have come before the
+    kernel did anything, and then the second life has never seen it."""
+    content = left.get(call.path)
+    if call.ended is not None or content is None:
+        return True
+    if call.name == "ftruncate":
+        return len(content) <= call.numbers[0]
+    if call.name != "pwrite64":
+        return True
+    data, offset = b"".join(call.strings), call.numbers[-1]
+    return content[offset : offset + len(data)] == data
 
 
 def _lines(file: Path) -> list[bytes]:

@@ -24,7 +24,7 @@ _RESUMED: Final = re.compile(rb"^(\d+) +<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
 _RESULT: Final = re.compile(rb"\) += (-?\d+|\?)(<[^>]*>)?[^)]*$")
 _STRING: Final = re.compile(rb'"([^"]*)"')  # -xx spells out every byte, a quotation mark too
 _OPENED: Final = re.compile(rb"^(\d+)<((?:\\x[0-9a-f]{2}|[^>])*)>")
-_UNFINISHED: Final = b" <unfinished ...>"
+_UNFINISHED: Final = re.compile(rb" <(?:unfinished|detached) \.\.\.>$")  # detached: killed in the midst of it
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +115,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Call]:
                 call.ended = number
         elif (found := _LINE.match(line)) is not None:
             call = Call(int(found[1]), found[2].decode(), found[3], number, number)
-            if call.text.endswith(_UNFINISHED):
-                call.text, call.ended = call.text[: -len(_UNFINISHED)], None
+            if (cut := _UNFINISHED.search(call.text, max(0, len(call.text) - 40))) is not None:
+                call.text, call.ended = call.text[: cut.start()], None
                 open_calls[call.thread] = call
             yield call

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.crash.disk import Disk
+from tests.crash.durable import was_made
 from tests.crash.strace import Call, escaped, parse
 
 TOP = "/t"
@@ -113,3 +116,28 @@ def test_a_call_in_which_the_process_died_never_ended() -> None:
     (call,) = parse([b"7 fdatasync(3</a> <unfinished ...>", b"7 +++ killed by SIGKILL +++"])
 
     assert call.ended is None
+
+
+@pytest.mark.parametrize("mark", ["unfinished", "detached"])
+def test_a_call_that_a_kill_came_into_keeps_its_offset_and_has_no_end(mark: str) -> None:
+    (call,) = parse([b"7 " + _escape(f'pwrite64(3<|/t/a|>, "|J|", 1, 4096 <{mark} ...>')])
+    assert (call.ended, call.path, call.numbers) == (None, "/t/a", [1, 4096])
+
+
+@pytest.mark.parametrize(
+    ("line", "left", "made"),
+    [
+        ('pwrite64(3<|/t/a|>, "|J|", 1, 1 <detached ...>', b"hJllo", True),
+        ('pwrite64(3<|/t/a|>, "|J|", 1, 1 <detached ...>', b"hello", False),
+        ('pwrite64(3<|/t/a|>, "|J|", 1, 9 <detached ...>', b"hello", False),
+        ("ftruncate(3<|/t/a|>, 2 <unfinished ...>", b"hello", False),
+        ("ftruncate(3<|/t/a|>, 2 <unfinished ...>", b"he", True),
+        ('pwrite64(3<|/t/a|>, "|J|", 1, 1) = 1', b"hello", True),
+        ('pwrite64(3<|/t/b|>, "|J|", 1, 1 <detached ...>', b"hello", True),
+    ],
+)
+def test_whether_a_call_that_a_kill_came_into_was_made_shows_in_what_is_left(
+    line: str, left: bytes, made: bool
+) -> None:
+    (call,) = parse([b"7 " + _escape(line)])
+    assert was_made(call, {"/t/a": left}) is made
