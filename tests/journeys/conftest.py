@@ -3,6 +3,7 @@
 from tests.support.stage_fixtures import (  # noqa: F401
     open_stage,
     silence,
+    sqlite_first,
     sqlite_stage,
     sqlite_stage_url,
     stage,

@@ -15,14 +15,19 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
 from relay.demo.sink import Message
 from tests.support.journey import World, travelling
 from tests.support.ports import free_port
-from tests.support.stage_fixtures import sqlite_first as stage_url  # noqa: F401
 
 MIB = 1024 * 1024
 FORMATS = ("envelope", "raw", "thin", "cloudevents")
 
 
 @pytest.fixture
-async def world(stage_url: str, tmp_path: Path) -> AsyncIterator[World]:  # noqa: F811 - a fixture
+def stage_url(sqlite_first: str) -> str:
+    """What is told here is above the store: PostgreSQL is in `make proofs`."""
+    return sqlite_first
+
+
+@pytest.fixture
+async def world(stage_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with travelling(stage_url, tmp_path, delivery_schedule_seconds=(0, 0.1)) as opened:
         yield opened
 

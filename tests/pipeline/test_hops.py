@@ -21,7 +21,6 @@ from tests.support.clock import FakeClock
 from tests.support.doors import Page, PlainProvider
 from tests.support.outbound import always, raw_server, response
 from tests.support.stage import ORIGIN, Stage
-from tests.support.stage_fixtures import sqlite_first as stage_url  # noqa: F401
 from tests.support.store import count, rows_of
 
 SIGNATURE: Final = "c0ffee5ecretc0ffee5ecret"
@@ -29,6 +28,12 @@ KEY: Final = "0123456789abcdef0123456789abcdef"
 PRESIGNED: Final = f"https://storage.example/bucket/{KEY}?X-Amz-Expires=60&X-Amz-Signature={SIGNATURE}"
 PAYLOAD: Final = b"\x00\x01 not even JSON \xff"
 POLLED: Final = 2.5  # seconds until the first poll is over
+
+
+@pytest.fixture
+def stage_url(sqlite_first: str) -> str:
+    """What is told here is above the store: PostgreSQL is in `make proofs`."""
+    return sqlite_first
 
 
 def job_answer(url: str = PRESIGNED, **more: Any) -> Page:

@@ -71,7 +71,7 @@ def stage_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def sqlite_first(request: pytest.FixtureRequest) -> str:
-    """For a file whose own matter is above the store: import it `as stage_url`, and PostgreSQL is in `make proofs`."""
+    """For a file whose own matter is above the store, whose `stage_url` it gives: PostgreSQL is in `make proofs`."""
     url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
     return url
 
