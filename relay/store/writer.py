@@ -30,9 +30,11 @@ I = TypeVar("I")  # noqa: E741 - In and Out of an operation
 O = TypeVar("O")  # noqa: E741
 
 BATCH_ITEMS = 96  # quick enough for the event loop's own thread: more waits for the next batch
-# A busy writer does not begin batches faster than this, unless many wait: a transaction costs as much as ten of its
-# rows. One that comes after a rest is begun at once.
-INTERVAL_SECONDS = 0.012
+# A busy writer leaves time between batches unless many wait: a transaction costs as much as ten of its rows. The longer
+# transactions take, having much to do or a slow disk, the more time. A batch that comes after a rest begins at once.
+BUSY_SHARE = 1 / 8  # of the time: what transactions may take
+LONGEST_INTERVAL_SECONDS = 0.024  # from the beginning of one batch to that of the next
+SMOOTHING = 1 / 8  # how much the last transaction says of the next ones
 EAGER_ITEMS = 32  # waiting: a batch that is worth its transaction
 PATIENCE_SECONDS = 0.016
 PATIENT_ITEMS = 64  # more than this is a batch of its own
@@ -87,7 +89,8 @@ class Writer:
         self._patient: deque[_Entry] = deque()
         self._patience: asyncio.TimerHandle | None = None
         self._beginning: asyncio.Handle | None = None  # the next batch, when it has gathered a while
-        self._began_at = -INTERVAL_SECONDS
+        self._began_at = -LONGEST_INTERVAL_SECONDS
+        self._takes = 0.0  # seconds, a transaction of late
         self._lanes = self._free_lanes = lanes
         self._closed = False
         self._batches: set[asyncio.Task[None]] = set()
@@ -138,8 +141,12 @@ class Writer:
             self._begin()
         elif self._beginning is None:
             loop = asyncio.get_running_loop()
-            left = self._began_at + INTERVAL_SECONDS - loop.time()
+            left = self._rest(loop)
             self._beginning = loop.call_later(left, self._begin) if left > 0 else loop.call_soon(self._begin)
+
+    def _rest(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Seconds until the next batch is to begin; zero or less: now."""
+        return self._began_at + min(self._takes / BUSY_SHARE, LONGEST_INTERVAL_SECONDS) - loop.time()
 
     def _end_patience(self) -> None:
         if self._patience is not None:
@@ -174,14 +181,14 @@ class Writer:
             self._free_lanes -= 1
             self._began_at = loop.time()
             batch = self._next_batch()
-            task = loop.create_task(self._finish(batch, self._start(batch)))
+            task = loop.create_task(self._finish(batch, self._start(batch), self._began_at))
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
 
     def _begin_when_due(self) -> None:
         """A lane is free: begin at once what is enough, or has waited long enough; gather more for the rest."""
         loop = asyncio.get_running_loop()
-        left = self._began_at + INTERVAL_SECONDS - loop.time()
+        left = self._rest(loop)
         if left <= 0 or len(self._queue) >= EAGER_ITEMS or self._closed:
             self._begin()
         elif self._queue and self._beginning is None:
@@ -197,10 +204,12 @@ class Writer:
             failed.set_exception(error)
             return failed
 
-    async def _finish(self, batch: list[_Entry], outcomes: Awaitable[list[Any]]) -> None:
+    async def _finish(self, batch: list[_Entry], outcomes: Awaitable[list[Any]], began_at: float) -> None:
         try:
             await self._answer_after(batch, outcomes)
         finally:
+            took = asyncio.get_running_loop().time() - began_at
+            self._takes += (took - self._takes) * SMOOTHING
             self._free_lanes += 1
             self._begin_when_due()
 

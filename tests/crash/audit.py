@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from relay.store.migrate import look
-from tests.crash import rig
 from tests.crash.load import Ack
+from tests.crash.rig import CrashError
 from tests.crash.stage import Received, find_name, payload_of
 from tests.crash.world import PATHS, World
 
@@ -22,6 +23,10 @@ UNSETTLED: Final = (
     "SELECT (SELECT count(*) FROM jobs WHERE due_at IS NOT NULL)"
     " + (SELECT count(*) FROM deliveries WHERE due_at IS NOT NULL)"
 )
+LEFT: Final = (
+    "SELECT id, status, due_at, lease_until, claims, last_error FROM {} WHERE due_at IS NOT NULL ORDER BY due_at"
+)
+STANDSTILL_SECONDS: Final = 90.0  # three leases: what a dead worker held is done by then
 
 
 @dataclass
@@ -66,9 +71,17 @@ def unsettled(url: str) -> int:
     return int(query(url, UNSETTLED)[0][0])
 
 
-def drain(world: World, seconds: float = 60.0) -> None:
-    """Wait until nothing waits any more. Raises CrashError."""
-    rig.wait_until(lambda: unsettled(world.url) == 0, seconds, "work is left", every=0.25)
+def drain(world: World) -> None:
+    """Wait until nothing waits any more, however much it is. Raises CrashError with what is left once nothing of it has
+    been settled for STANDSTILL_SECONDS."""
+    least, since = None, time.monotonic()
+    while left := unsettled(world.url):
+        if least is None or left < least:
+            least, since = left, time.monotonic()
+        elif time.monotonic() - since > STANDSTILL_SECONDS:
+            rows = [tuple(row) for table in ("jobs", "deliveries") for row in query(world.url, LEFT.format(table))]
+            raise CrashError(f"{left} jobs and deliveries are left and stand still, such as {rows[:MOST_SHOWN]}")
+        time.sleep(0.25)
 
 
 def read_contents(url: str) -> Contents:

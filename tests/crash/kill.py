@@ -17,7 +17,6 @@ from tests.crash.world import Kind, World, describe
 SOONEST, LATEST = 0.05, 3.0
 UNREADY_EVERY: Final = 5  # one kill in so many counts from the start of the process: it hits start-up and recovery
 RECOVERY_SECONDS: Final = 3.0
-DRAIN_SECONDS: Final = 120.0
 
 
 @dataclass
@@ -99,7 +98,7 @@ def run(
                 say(f"{kind}: {cycle + 1} kills, {len(world.acks())} acknowledgements")
         _await_ready(relay, report)
         report.counts = load.stop()
-        drain(world, DRAIN_SECONDS)
+        drain(world)
         measure(report.starts, world.acks())
         report.findings = audit(world.acks(), read_contents(world.url), world.received())
         if Api(world.port).status("/readyz") != 200 or relay.stop() != 0:

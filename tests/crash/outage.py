@@ -122,7 +122,7 @@ def _await_back(world: World) -> float:
 
 def _finish(world: World, outcome: Outcome, counts: Mapping[str, int], relay: rig.Program) -> None:
     outcome.counts = dict(counts)
-    drain(world, 120)
+    drain(world)
     if not relay.is_running or Api(world.port).status("/readyz") != 200:
         outcome.findings.note("relay that did not live through it", relay.said()[-500:])
     findings = audit(world.acks(), read_contents(world.url), world.received())

@@ -77,7 +77,7 @@ def _look(world: World, load: LoadProcess) -> Findings:
     last = world.relay()
     last.await_ready()
     load.stop()
-    drain(world, 120)
+    drain(world)
     findings = audit(world.acks(), read_contents(world.url), world.received())
     if last.stop():
         findings.note("relay that is not well at the end", last.said()[-500:])

@@ -106,7 +106,8 @@ async def test_who_fails_at_being_told_keeps_it_from_nobody(gated: Gated) -> Non
 
 
 async def test_a_batch_that_is_worth_it_waits_for_no_interval(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "INTERVAL_SECONDS", 60.0)
+    monkeypatch.setattr(writer_module, "LONGEST_INTERVAL_SECONDS", 60.0)
+    monkeypatch.setattr(writer_module, "BUSY_SHARE", 1e-12)
     writer = Writer(gated)
     await writer.submit(PUT, 0)
     await asyncio.gather(*(writer.submit(PUT, number) for number in range(1, EAGER_ITEMS + 1)))
@@ -190,6 +191,78 @@ async def test_a_batch_that_is_worth_it_begins_in_the_midst_of_what_comes_in() -
     await _turns()
     assert seen[1:] == [f"{EAGER_ITEMS} begun", "told"]
     transact.commit()
+    await writer.close()
+
+
+NOTHING: Operation[int, int] = Operation("nothing", lambda _, items: items)
+
+
+class Paced:
+    """A writer whose transactions take as long as the test says, by a clock that the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+        self._transact = Prompt()
+        self._writer = Writer(self._transact)
+
+    async def begins(self) -> float:
+        """Put in a write; how long it waits until its batch begins, in milliseconds."""
+        self._writer.post(NOTHING, 1, lambda outcome, error: None)
+        for waited in range(100):
+            await _turns()
+            if self._transact.committing:
+                return waited
+            self.now += 0.001
+        raise AssertionError("it never begins")
+
+    async def commits(self, seconds: float) -> None:
+        self.now += seconds
+        self._transact.commit()
+        await _turns()
+
+    async def takes(self, seconds: float) -> float:
+        """How long the next batch waits when transactions have been taking so many seconds for a while."""
+        for _ in range(60):
+            await self.begins()
+            await self.commits(seconds)
+            self.now += 1.0
+        await self.begins()
+        await self.commits(seconds)
+        waited = await self.begins()
+        await self.commits(seconds)
+        return waited
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+
+@pytest.mark.parametrize(("milliseconds", "wait"), [(1, 7), (2, 14), (3, 21), (6, 18), (20, 4), (50, 0)])
+async def test_batches_leave_time_between_them_as_they_take_themselves(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: int, wait: int
+) -> None:
+    """An eighth of the time goes to transactions; from one to the next it is 24 ms at most."""
+    writer = Paced(monkeypatch)
+    assert await writer.takes(milliseconds / 1000) == pytest.approx(wait, abs=1.01)
+    await writer.close()
+
+
+async def test_one_slow_transaction_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Paced(monkeypatch)
+    assert await writer.takes(0.001) == pytest.approx(7, abs=1.01)
+    await writer.begins()
+    await writer.commits(0.005)
+    assert await writer.begins() < 10, "and not the 19 ms that five at a time would ask for"
+    await writer.commits(0.001)
+    await writer.close()
+
+
+async def test_a_write_after_a_rest_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Paced(monkeypatch)
+    await writer.takes(0.003)
+    writer.now += 0.025
+    assert await writer.begins() == 0
+    await writer.commits(0.003)
     await writer.close()
 
 
