@@ -78,9 +78,10 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
-    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it), what
-    is quoted of the provider's and the subscribers' messages, kept answers to a submit, and the deliveries still to be
-    made. The row stays, without a payload. False when there is no such result.
+    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it; one
+    that has come since and is still to be read carries another), what is quoted of the provider's and the subscribers'
+    messages, kept answers to a submit, and the deliveries still to be made. The row stays, without a payload. False
+    when there is no such result.
     """
     found = get(conn, id)
     if found is None:
@@ -89,7 +90,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     found = get(conn, id)  # another process may have erased or deleted it meanwhile
     if found is None:
         return False
-    _erase_notifications(conn, found.job_id)
+    _erase_notifications(conn, found)
     idempotency.erase(conn, found.job_id)
     usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
     if found.payload_id is not None:
@@ -102,12 +103,24 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     return True
 
 
-def _erase_notifications(conn: Connection, job_id: str) -> None:
-    mine = notifications.c.job_id == job_id
+def _erase_notifications(conn: Connection, result: Result) -> None:
+    mine = notifications.c.job_id == result.job_id
+    if (unread := _unread(conn, result)) is not None:
+        mine &= notifications.c.id != unread
+    else:  # its body is no payload any more, not even an empty one
+        conn.execute(update(jobs).where(jobs.c.id == result.job_id).values(inline_notification_id=None))
     query = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
     drop_payloads(conn, list(conn.execute(query).scalars()))
     emptied = {"body": None, "payload_id": None, "headers_sealed": None}
     conn.execute(update(notifications).where(mine).values(emptied))
+
+
+def _unread(conn: Connection, result: Result) -> str | None:
+    """The notification since this result whose body the job is to take as its next payload."""
+    job = select(jobs.c.inline_notification_id).where(jobs.c.id == result.job_id, jobs.c.due_at.is_not(None))
+    notification_id = conn.execute(job.with_for_update()).scalar()
+    since = (notifications.c.id == notification_id, notifications.c.received_at > result.fetched_at)
+    return conn.execute(select(notifications.c.id).where(*since)).scalar()
 
 
 def _erase_quotations(conn: Connection, result: Result) -> None:
