@@ -363,7 +363,7 @@ async def test_a_swallowed_rollback_is_found_before_commit(sqlite_database: Data
 async def _crowded(gated: Gated, writer: Writer, urgent: int) -> list[asyncio.Future[int]]:
     """Behind the batch that is being committed there is nearly a full one, and more that could wait than has room."""
     gated.may_commit.clear()
-    calls = [asyncio.ensure_future(writer.submit(PUT, 0))]
+    calls: list[asyncio.Future[int]] = [asyncio.ensure_future(writer.submit(PUT, 0))]
     await _turns()
     calls += [asyncio.ensure_future(writer.submit(PUT, number)) for number in range(1, urgent + 1)]
     calls += [asyncio.ensure_future(writer.submit_patiently(PUT, 1000 + number)) for number in range(5)]
