@@ -272,7 +272,8 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
         attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for item in done:
             if item.disable_subscription is not None:
-                _disable(connection, item.disable_subscription, item.disable_reason, item.now)
+                asked_at = item.now if item.attempt is None else item.attempt.started_at
+                _disable(connection, item.disable_subscription, item.disable_reason, asked_at, item.now)
     return outcomes
 
 
@@ -318,10 +319,11 @@ def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, A
     }
 
 
-def _disable(connection: Connection, subscription_id: str, reason: str | None, now: Instant) -> None:
+def _disable(connection: Connection, subscription_id: str, reason: str | None, asked_at: Instant, now: Instant) -> None:
+    enabled = (subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
     change = (
         update(subscriptions)
-        .where(subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
+        .where(*enabled, subscriptions.c.updated_at <= asked_at)  # since then it may have another URL
         .values(status=SubscriptionStatus.DISABLED.value, status_reason=reason, updated_at=now)
     )
     if connection.execute(change).rowcount:
