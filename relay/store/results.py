@@ -25,12 +25,14 @@ def get(conn: Connection, id: str) -> Result | None:
 
 
 def get_with_payload(conn: Connection, id: str, wants: Callable[[Result], bool]) -> tuple[Result, bytes | None] | None:
-    """One result and its payload, if there is one and it is wanted."""
+    """One result and its payload, if there is one and it is wanted. None when it is gone, or goes this moment."""
     result = get(conn, id)
     if result is None:
         return None
-    wanted = result.payload_id is not None and wants(result)
-    return result, payload(conn, result.payload_id or "") if wanted else None
+    if result.payload_id is None or not wants(result):
+        return result, None
+    body = payload(conn, result.payload_id)
+    return None if result.size_bytes and not body else (result, body)  # erased between the two looks
 
 
 def latest_of_job(conn: Connection, job_id: str) -> Result | None:

@@ -18,6 +18,7 @@ from relay.store.bulk import insert_many
 from relay.store.database import Database, open_database
 from relay.store.intake import ACCEPT, Accepted
 from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Settled
+from tests.support.postgres import in_thread
 from tests.support.store import (
     NOW,
     WEBHOOK_ID,
@@ -136,3 +137,31 @@ async def test_what_makes_room_leaves_the_notifications_of_a_job_that_is_to_be_f
     assert waiting.due_at is not None
     kept = {row["id"] for row in await rows_of(database, schema.notifications)}
     assert waiting.inline_notification_id in kept
+
+
+async def test_a_payload_that_is_erased_while_it_is_looked_at_is_no_empty_one(migrated_postgres_url: str) -> None:
+    """Between two statements: an envelope went out with nothing in it."""
+    one = await open_database(migrated_postgres_url)
+    result = a_result(a_job(), payload_id="pay_1", size_bytes=2, sha256="0" * 64)
+    chunk = ("pay_1", 0, b"{}")
+
+    def write(connection: Connection) -> None:
+        insert_many(connection, schema.results, results.COLUMNS, [results.to_row(result)])
+        insert_many(connection, schema.payload_chunks, ("payload_id", "seq", "data"), [chunk])
+
+    async def erase() -> None:
+        two = await open_database(migrated_postgres_url)
+        await two.write(partial(results.erase, id=result.id, now=LATER))
+        await two.close()
+
+    def erased_now(_: Result) -> bool:
+        in_thread(lambda: asyncio.run(erase()))
+        return True
+
+    await one.write(write)
+    look = partial(results.get_with_payload, id=result.id)
+    assert await one.read(partial(look, wants=lambda _: True)) == (result, b"{}")
+    assert await one.read(partial(look, wants=erased_now)) is None
+    found = await one.read(partial(look, wants=lambda _: True))
+    assert found is not None and found[1] is None, "it is there, without a payload"
+    await one.close()
