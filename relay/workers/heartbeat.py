@@ -41,6 +41,11 @@ class Heartbeat:
         """Whether our clock and the database's are close enough to work by."""
         return abs(self.skew_seconds) <= MOST_SKEW_SECONDS
 
+    @property
+    def ahead_seconds(self) -> float:
+        """By how much our clock has to be put right for what the others go by."""
+        return 0.0 if self.clock_is_right else self.skew_seconds
+
     async def run_once(self) -> int:
         """Compare the clocks, beat, count the workers. Always 0: the next beat is not at once.
 

@@ -1,4 +1,4 @@
-"""A node whose clock is hours ahead, among others: it does nothing by that clock."""
+"""A node whose clock is hours off, among others: it does nothing by that clock."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from relay.clock import Instant, SystemClock, after
 from relay.store import payloads, schema
 from relay.store.database import open_database
-from tests.support.journey import running, settings_of
+from tests.support.journey import World, running, settings_of, stand_ins
 from tests.support.store import a_job, count, job_of, put_jobs
 
-HOURS_AHEAD = 2 * 3600.0
+HOURS = 2 * 3600.0
+SOON_SECONDS = 10.0
 A_WHILE_SECONDS = 1.0  # all duties have run once
 
 
-class AheadClock(SystemClock):
+class OtherZone(SystemClock):
     """As one that was set to another time zone."""
 
+    def __init__(self, ahead_seconds: float) -> None:
+        self._ahead_seconds = ahead_seconds
+
     def now(self) -> Instant:
-        return after(super().now(), HOURS_AHEAD)
+        return after(super().now(), self._ahead_seconds)
 
 
 async def test_it_takes_no_job_of_the_others_and_collects_no_payload_that_they_are_writing(
@@ -31,8 +37,28 @@ async def test_it_takes_no_job_of_the_others_and_collects_no_payload_that_they_a
     database = await open_database(stage_postgres_url)
     await put_jobs(database, job)
     await database.write(partial(payloads.spill, payload_id="pay_1", seq=0, data=b"x", now=now))
-    async with running(settings_of(stage_postgres_url, tmp_path), AheadClock(), serves=False):
+    async with running(settings_of(stage_postgres_url, tmp_path), OtherZone(HOURS), serves=False):
         await asyncio.sleep(A_WHILE_SECONDS)
     assert (await job_of(database, job.id)).claims == 1, "somebody is working on it"
     assert await count(database, schema.spills) == 1, "somebody is writing it"
     await database.close()
+
+
+@pytest.mark.parametrize("ahead_seconds", [HOURS, -HOURS])
+async def test_what_it_takes_in_is_fetched_by_the_others_as_soon_as_ever(
+    stage_postgres_url: str, tmp_path: Path, ahead_seconds: float
+) -> None:
+    """They waited for hours until its job was due, and the provider keeps a result for ten minutes."""
+    serving, working = (settings_of(stage_postgres_url, tmp_path / name) for name in ("serving", "working"))
+    async with (
+        stand_ins() as (netnut, sink, session),
+        running(serving, OtherZone(ahead_seconds), works=False),
+        running(working, serves=False),
+    ):
+        world = World(session, serving.public_url, netnut, sink)
+        webhook = await world.webhook()
+        job = await world.job_of(await world.finished_trace(webhook))
+        done = await world.until(
+            f"/v1/jobs/{job['id']}", lambda job: job["status"] == "completed", seconds=SOON_SECONDS
+        )
+        assert done["created_at"] <= done["completed_at"]
