@@ -250,8 +250,10 @@ class Relay:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
         expiring = ExpiringJobs(self.floor, self.deliveries_due, before_seconds=self.settings.expiring_seconds)
-        timed = [Duty("expiring", expiring.run_once, EXPIRING_SECONDS)]
-        self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, PROBE_SECONDS))
+        timed = [
+            Duty("expiring", expiring.run_once, EXPIRING_SECONDS),
+            Duty("breakers", self.breakers.run_once, PROBE_SECONDS),  # a probe that is taken has to be made
+        ]
         self.supervisor.watch("replays", self.replayer.run)
         timed += housekeeping.duties(
             self.database, self.configuration, self.clock,

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from relay.clock import Instant, SystemClock, after
-from relay.store import payloads, schema
+from relay.store import breakers, payloads, schema
+from relay.store.breakers import Breaker
 from relay.store.database import open_database
 from tests.support.journey import World, running, settings_of, stand_ins
-from tests.support.store import a_job, count, job_of, put_jobs
+from tests.support.store import a_delivery, a_job, count, job_of, put_deliveries, put_jobs, rows_of
 
 HOURS = 2 * 3600.0
 SOON_SECONDS = 10.0
@@ -62,3 +63,17 @@ async def test_what_it_takes_in_is_fetched_by_the_others_as_soon_as_ever(
             f"/v1/jobs/{job['id']}", lambda job: job["status"] == "completed", seconds=SOON_SECONDS
         )
         assert done["created_at"] <= done["completed_at"]
+
+
+async def test_it_takes_no_probe_that_it_will_not_make(stage_postgres_url: str, tmp_path: Path) -> None:
+    """By its clock it was always the first, and kept it from the others: a breaker that nobody could close."""
+    serving, working = (settings_of(stage_postgres_url, tmp_path / name) for name in ("serving", "working"))
+    async with stand_ins() as (netnut, sink, session), running(serving, works=False) as relay:
+        subscription = await World(session, serving.public_url, netnut, sink).subscribe()
+        now = SystemClock().now()
+        opened = Breaker(subscription_id=subscription["id"], failing_since=now, opened_at=now, next_probe_at=now)
+        await relay.database.write(partial(breakers.put, breaker=opened))
+        await put_deliveries(relay.database, a_delivery(subscription_id=subscription["id"], due_at=now))
+        async with running(working, OtherZone(HOURS), serves=False):
+            await asyncio.sleep(A_WHILE_SECONDS)
+        assert [row["probe_until"] for row in await rows_of(relay.database, schema.breakers)] == [None]
