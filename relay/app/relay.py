@@ -214,7 +214,7 @@ class Relay:
         self.receiver = Receiver(floor, self.tokens, fetching, published, self._may_take, under_way)
         self.tracker = calls.tracker(settings, floor, self.providers_door, concluder, fetching, self.watch)
         self.submitter = calls.submitter(settings, floor, self.tokens, self.providers_door, fetching, under_way)
-        self.replayer = Replayer(floor, delivering, bell=self.bell)
+        self.replayer = Replayer(floor, delivering, bell=self.bell, may_plan=lambda: self.heartbeat.clock_is_right)
         self.puller = Puller(floor, deliverer, self.bell)
         self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
 

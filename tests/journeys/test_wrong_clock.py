@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from relay.clock import Instant, SystemClock, after
-from relay.store import breakers, payloads, schema
+from relay.store import breakers, payloads, results, schema
 from relay.store.breakers import Breaker
+from relay.store.bulk import insert_many
 from relay.store.database import open_database
 from tests.support.journey import World, running, settings_of, stand_ins
-from tests.support.store import a_delivery, a_job, count, job_of, put_deliveries, put_jobs, rows_of
+from tests.support.store import a_delivery, a_job, a_result, count, job_of, put_deliveries, put_jobs, rows_of
 
 HOURS = 2 * 3600.0
 SOON_SECONDS = 10.0
@@ -77,3 +78,18 @@ async def test_it_takes_no_probe_that_it_will_not_make(stage_postgres_url: str, 
         async with running(working, OtherZone(HOURS), serves=False):
             await asyncio.sleep(A_WHILE_SECONDS)
         assert [row["probe_until"] for row in await rows_of(relay.database, schema.breakers)] == [None]
+
+
+async def test_it_plans_no_replay_for_hours_later(stage_postgres_url: str, tmp_path: Path) -> None:
+    serving, working = (settings_of(stage_postgres_url, tmp_path / name) for name in ("serving", "working"))
+    async with stand_ins() as (netnut, sink, session), running(serving, works=False) as relay:
+        world = World(session, serving.public_url, netnut, sink)
+        await world.subscribe()
+        stored = [results.to_row(a_result(a_job()))]
+        await relay.database.write(lambda c: insert_many(c, schema.results, results.COLUMNS, stored))
+        await world.post("/v1/replays", {"filter": {"types": ["result.completed"]}, "mode": "all"})
+        async with running(working, OtherZone(HOURS), serves=False):
+            await asyncio.sleep(A_WHILE_SECONDS)
+        assert await count(relay.database, schema.deliveries) == 0
+        async with running(working, serves=False):
+            await sink.wait_for(1)
