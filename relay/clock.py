@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NewType, Protocol
 
@@ -60,6 +61,18 @@ class SystemClock:
     def pause(self, seconds: float) -> None:
         """As `sleep`, for a program without an event loop: it stops the thread."""
         time.sleep(seconds)
+
+
+class CorrectedClock:
+    """Another clock, put right by as much as it is ahead."""
+
+    def __init__(self, clock: Clock, ahead_seconds: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ahead_seconds = ahead_seconds
+        self.monotonic, self.worked, self.sleep, self.random = clock.monotonic, clock.worked, clock.sleep, clock.random
+
+    def now(self) -> Instant:
+        return after(self._clock.now(), -self._ahead_seconds())
 
 
 def after(instant: Instant, seconds: float) -> Instant:

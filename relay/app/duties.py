@@ -1,8 +1,11 @@
-"""What is gathered in memory while the stages work, and written every few seconds: captures and counts."""
+"""What is gathered in memory while the stages work, and written every few seconds: captures and counts. And what is
+done by the time of day, which nobody may do whose clock is wrong."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from relay.errors import StoreUnavailable
@@ -30,3 +33,12 @@ async def write_last_counts(floor: Floor | None) -> None:
     if floor is not None:
         with contextlib.suppress(StoreUnavailable):
             await counters.flush(floor.counters, floor.database, floor.clock)
+
+
+def by_the_clock(duty: Duty, is_right: Callable[[], bool]) -> Duty:
+    """The same duty, left undone while the clock is wrong: hours ahead, what others write this moment is old."""
+
+    async def run_once() -> int:
+        return await duty.run_once() if is_right() else 0
+
+    return replace(duty, run_once=run_once)

@@ -214,7 +214,7 @@ class Relay:
         self.receiver = Receiver(floor, self.tokens, fetching, published, self._may_take, under_way)
         self.tracker = calls.tracker(settings, floor, self.providers_door, concluder, fetching, self.watch)
         self.submitter = calls.submitter(settings, floor, self.tokens, self.providers_door, fetching, under_way)
-        self.replayer = Replayer(floor, delivering, bell=self.bell)
+        self.replayer = Replayer(floor, delivering, bell=self.bell, may_plan=lambda: self.heartbeat.clock_is_right)
         self.puller = Puller(floor, deliverer, self.bell)
         self.probe = SubscriptionProbe(floor, self.deliveries_door, settings.delivery_timeout_seconds)
 
@@ -226,7 +226,8 @@ class Relay:
 
     async def _begin(self) -> None:
         watch = self.supervisor.watch_duty
-        await self.heartbeat.run_once()  # before any work: it tells what part of the work is ours
+        await self.heartbeat.run_once()  # before any work: it tells what part of the work is ours, if any
+        self._pause_if(not self.heartbeat.clock_is_right)
         if self._works:
             await self._begin_work()
         watch(Duty("heartbeat", self.heartbeat.run_once, self.heartbeat.every_seconds))
@@ -249,14 +250,17 @@ class Relay:
                     await hands.void_leases()
                 hands.supervise(self.supervisor)
         expiring = ExpiringJobs(self.floor, self.deliveries_due, before_seconds=self.settings.expiring_seconds)
-        self.supervisor.watch_duty(Duty("expiring", expiring.run_once, EXPIRING_SECONDS))
-        self.supervisor.watch_duty(Duty("breakers", self.breakers.run_once, PROBE_SECONDS))
+        timed = [
+            Duty("expiring", expiring.run_once, EXPIRING_SECONDS),
+            Duty("breakers", self.breakers.run_once, PROBE_SECONDS),  # a probe that is taken has to be made
+        ]
         self.supervisor.watch("replays", self.replayer.run)
-        for duty in housekeeping.duties(
+        timed += housekeeping.duties(
             self.database, self.configuration, self.clock,
             retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
-        ):  # fmt: skip
-            self.supervisor.watch_duty(duty)
+        )  # fmt: skip
+        for duty in timed:
+            self.supervisor.watch_duty(duties.by_the_clock(duty, lambda: self.heartbeat.clock_is_right))
 
     # --- the edge ---
 

@@ -194,7 +194,7 @@ class Fetcher:
     async def _take_inline(self, job: Job, binding: Binding, notification_id: str) -> None:
         """The notification brought the payload, and there is nothing to fetch."""
         stored = await self._floor.database.read(partial(notifications.request, id=notification_id))
-        if stored is None:
+        if stored is None or (stored.notification.body_size and not stored.body):  # erased since the job was claimed
             await self._postpone(job, seconds=600.0, error="notification_missing")
             return
         given = stored.notification

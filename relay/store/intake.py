@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, select, update
 
 from relay.clock import Instant
+from relay.errors import NotFound
 from relay.frozen import frozen
 from relay.ids import ID_LENGTH
 from relay.model import Job, JobStatus, Notification, NotificationStatus
@@ -260,7 +261,9 @@ class _Batch:
     def flush(self) -> None:
         insert_many(self.connection, notifications, NOTIFICATION_COLUMNS, self.new_notifications)
         for part in chunks(self.linked, 500):
-            self.connection.execute(delete(spills).where(spills.c.payload_id.in_(part)))
+            linked = self.connection.execute(delete(spills).where(spills.c.payload_id.in_(part))).rowcount
+            if linked != len(part):  # for a node whose clock is far ahead it was an orphan
+                raise NotFound("a body was collected before it could be linked")
         insert_many(self.connection, jobs, job_rows.COLUMNS, [job_rows.to_row(job) for job in self.new_jobs.values()])
         insert_many(self.connection, job_keys, ("webhook_id", "kind", "value", "job_id"), self.new_keys)
         for job in self.woken.values():

@@ -12,6 +12,7 @@ from relay.frozen import frozen
 from relay.store.schema import nodes
 
 WORKER: Final = "worker"
+IDLE: Final = "idle"  # its clock is wrong: it takes nothing, and who seems long gone by it may be alive
 ALIVE_SECONDS: Final = 30.0
 FORGOTTEN_SECONDS: Final = 3600.0
 NOTICED_SECONDS: Final = 2.0  # a beat of another node this long after we came has counted us, whatever the clocks say
@@ -27,11 +28,13 @@ class Beat:
 
 
 def beat(connection: Connection, node_id: str, role: str, now: Instant) -> Beat:
-    """Say that this node is alive; who else is."""
-    seen = update(nodes).where(nodes.c.id == node_id).values(seen_at=now)
+    """Say that this node is alive; who else is. In another role than before it has only just come."""
+    seen = update(nodes).where(nodes.c.id == node_id, nodes.c.role == role).values(seen_at=now)
     if not connection.execute(seen).rowcount:
+        leave(connection, node_id)
         connection.execute(insert_into(nodes).values(id=node_id, role=role, started_at=now, seen_at=now))
-        connection.execute(delete(nodes).where(nodes.c.seen_at < after(now, -FORGOTTEN_SECONDS)))
+        if role != IDLE:
+            connection.execute(delete(nodes).where(nodes.c.seen_at < after(now, -FORGOTTEN_SECONDS)))
     living = select(nodes.c.id, nodes.c.started_at, nodes.c.seen_at).where(
         nodes.c.role == WORKER, nodes.c.seen_at >= after(now, -ALIVE_SECONDS)
     )

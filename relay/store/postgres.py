@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from relay.store.failures import LostRace, raise_translated
 
 T = TypeVar("T")
 
+READERS, MORE_READERS = 6, 4  # with the writers', twelve connections at most
 RACES = 3  # how often a transaction is tried that PostgreSQL rolls back in favour of another one
 
 POSTGRES_SETTINGS = {
@@ -51,16 +52,10 @@ class PostgresBackend:
                 await connection.execute(f"SET transaction_timeout = {TRANSACTION_MILLISECONDS}")
             return connection
 
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=dial,
-            pool_size=8,
-            max_overflow=4,
-            pool_timeout=5,
-            pool_recycle=1800,
-            hide_parameters=True,
-        )
-        self._readers = self._engine.execution_options(postgresql_readonly=True)
+        # Connections of its own for each writer: what comes in is not refused because people look at much.
+        self._engine = _pool(dial, self.writers, 0)
+        self._reading = _pool(dial, READERS, MORE_READERS)
+        self._readers = self._reading.execution_options(postgresql_readonly=True)
 
     async def transact(self, fn: Callable[[Connection], T], *, brief: bool = False, inserts_last: bool = False) -> T:
         for _ in range(RACES - 1):
@@ -78,6 +73,19 @@ class PostgresBackend:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        await self._reading.dispose()
+
+
+def _pool(dial: Callable[[], Awaitable[Any]], size: int, more: int) -> AsyncEngine:
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=dial,
+        pool_size=size,
+        max_overflow=more,
+        pool_timeout=5,
+        pool_recycle=1800,
+        hide_parameters=True,
+    )
 
 
 async def _run_async(engine: AsyncEngine, fn: Callable[[Connection], T]) -> T:

@@ -196,4 +196,6 @@ def adopt(connection: Connection) -> int:
     column = deliveries.c
     strays = select(column.id).where(column.subscription_id.in_(pulls), column.due_at.is_not(None)).limit(BATCH)
     moved = {"pull_at": column.due_at, "due_at": None, "lease_until": None, "claims": column.claims + 1}
-    return connection.execute(update(deliveries).where(column.id.in_(strays)).values(moved)).rowcount
+    # said once more for a row that had to be waited for: another node has moved it, and moved twice it has no time left
+    mine = (column.id.in_(strays), column.due_at.is_not(None))
+    return connection.execute(update(deliveries).where(*mine).values(moved)).rowcount

@@ -25,12 +25,14 @@ def get(conn: Connection, id: str) -> Result | None:
 
 
 def get_with_payload(conn: Connection, id: str, wants: Callable[[Result], bool]) -> tuple[Result, bytes | None] | None:
-    """One result and its payload, if there is one and it is wanted."""
+    """One result and its payload, if there is one and it is wanted. None when it is gone, or goes this moment."""
     result = get(conn, id)
     if result is None:
         return None
-    wanted = result.payload_id is not None and wants(result)
-    return result, payload(conn, result.payload_id or "") if wanted else None
+    if result.payload_id is None or not wants(result):
+        return result, None
+    body = payload(conn, result.payload_id)
+    return None if result.size_bytes and not body else (result, body)  # erased between the two looks
 
 
 def latest_of_job(conn: Connection, job_id: str) -> Result | None:
@@ -78,9 +80,10 @@ def chunk_sizes(conn: Connection, payload_id: str) -> list[int]:
 
 
 def erase(conn: Connection, id: str, now: Instant) -> bool:
-    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it), what
-    is quoted of the provider's and the subscribers' messages, kept answers to a submit, and the deliveries still to be
-    made. The row stays, without a payload. False when there is no such result.
+    """Erase the payload everywhere: its bytes, the bodies of the job's notifications (one of them may carry it; one
+    that has come since and is still to be read carries another), what is quoted of the provider's and the subscribers'
+    messages, kept answers to a submit, and the deliveries still to be made. The row stays, without a payload. False
+    when there is no such result.
     """
     found = get(conn, id)
     if found is None:
@@ -89,7 +92,7 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     found = get(conn, id)  # another process may have erased or deleted it meanwhile
     if found is None:
         return False
-    _erase_notifications(conn, found.job_id)
+    _erase_notifications(conn, found)
     idempotency.erase(conn, found.job_id)
     usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
     if found.payload_id is not None:
@@ -102,12 +105,24 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     return True
 
 
-def _erase_notifications(conn: Connection, job_id: str) -> None:
-    mine = notifications.c.job_id == job_id
+def _erase_notifications(conn: Connection, result: Result) -> None:
+    mine = notifications.c.job_id == result.job_id
+    if (unread := _unread(conn, result)) is not None:
+        mine &= notifications.c.id != unread
+    else:  # its body is no payload any more, not even an empty one
+        conn.execute(update(jobs).where(jobs.c.id == result.job_id).values(inline_notification_id=None))
     query = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
     drop_payloads(conn, list(conn.execute(query).scalars()))
     emptied = {"body": None, "payload_id": None, "headers_sealed": None}
     conn.execute(update(notifications).where(mine).values(emptied))
+
+
+def _unread(conn: Connection, result: Result) -> str | None:
+    """The notification since this result whose body the job is to take as its next payload."""
+    job = select(jobs.c.inline_notification_id).where(jobs.c.id == result.job_id, jobs.c.due_at.is_not(None))
+    notification_id = conn.execute(job.with_for_update()).scalar()
+    since = (notifications.c.id == notification_id, notifications.c.received_at > result.fetched_at)
+    return conn.execute(select(notifications.c.id).where(*since)).scalar()
 
 
 def _erase_quotations(conn: Connection, result: Result) -> None:

@@ -76,12 +76,12 @@ def drop_excess(connection: Connection, webhook_id: str, ids: Sequence[str], mos
         rows.append(row)
         excess -= row.size_bytes or 0
     _drop_results(connection, webhook_id, rows)
-    job_ids = [row.job_id for row in rows]
-    mine = notifications.c.job_id.in_(job_ids)
+    # of a job that stays, for it is to be fetched once more, a notification may be the payload
+    gone = _drop_jobs(connection, webhook_id, [row.job_id for row in rows])
+    mine = notifications.c.job_id.in_(gone)
     large = select(notifications.c.payload_id).where(mine, notifications.c.payload_id.is_not(None))
     _drop_payloads(connection, list(connection.execute(large).scalars()))
     connection.execute(delete(notifications).where(mine))
-    drop_jobs(connection, webhook_id, job_ids)
     return len(rows)
 
 
@@ -125,13 +125,17 @@ def old_jobs(connection: Connection, webhook_id: str, before: Instant) -> list[s
 
 def drop_jobs(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
     """Delete those of these jobs that may go; how many."""
+    return len(_drop_jobs(connection, webhook_id, ids))
+
+
+def _drop_jobs(connection: Connection, webhook_id: str, ids: Sequence[str]) -> list[str]:
     query = select(jobs.c.id).where(jobs.c.webhook_id == webhook_id, jobs.c.id.in_(ids), *_over())
     unclaimed = query.order_by(jobs.c.id).with_for_update(skip_locked=True)  # none is woken meanwhile
     gone = list(connection.execute(unclaimed).scalars())
     connection.execute(delete(attempts).where(attempts.c.owner_id.in_(gone)))
     connection.execute(delete(job_keys).where(job_keys.c.job_id.in_(gone)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
-    return len(gone)
+    return gone
 
 
 def _over() -> tuple[ColumnElement[bool], ...]:

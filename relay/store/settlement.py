@@ -20,9 +20,9 @@ from relay.store import attempts as attempt_rows
 from relay.store import deliveries as delivery_rows
 from relay.store import events, replays
 from relay.store import results as result_rows
-from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many
+from relay.store.bulk import Prepared, chunks, insert_ignoring, insert_many, lookup
 from relay.store.configuration import bump, held_version
-from relay.store.queue import held
+from relay.store.queue import Held, held
 from relay.store.schema import (
     deliveries,
     job_keys,
@@ -41,7 +41,7 @@ class Settled(Enum):
     """What a settlement came to."""
 
     DONE = "done"
-    LOST = "lost"  # the lease went to somebody else: nothing was written
+    LOST = "lost"  # the lease went to somebody else, or the payload is gone: nothing was written
     STALE = "stale"  # the configuration changed since it was prepared: refresh, prepare again
 
 
@@ -84,7 +84,8 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     """One outcome per item, in order."""
     version = held_version(connection)
     ours = held(connection, jobs, [(item.job_id, item.claims) for item in items])
-    unsettled = set(ours)
+    gone = _collected(connection, items)
+    unsettled = {job_id for job_id, row in ours.items() if (job_id, row.claims) not in gone}
     outcomes = [_standing(item, version, ours, unsettled) for item in items]
     done = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Settled.DONE]
     _write_ended(connection, [(item, item.outcome) for item in done if isinstance(item.outcome, Ended)], ours)
@@ -92,6 +93,22 @@ def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list
     attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
     _learn(connection, [(*key, item.job_id) for item in done for key in item.learnt_keys])
     return outcomes
+
+
+def _collected(connection: Connection, items: Sequence[FetchSettlement]) -> set[Held]:
+    """The claims whose large payload was collected before it could be linked: for a node whose clock was far ahead it
+    was an orphan. Its job is fetched again. The others' are locked: they stay until they have an owner."""
+    large = {payload_id: (item.job_id, item.claims) for item in items if (payload_id := _linked(item)) is not None}
+    if not large:
+        return set()
+    there = lookup(connection, spills, ("payload_id",), "payload_id", sorted(large), lock=True)
+    return {large[payload_id] for payload_id in large.keys() - {row[0] for row in there}}
+
+
+def _linked(item: FetchSettlement) -> str | None:
+    """The payload that is in the store already, if there is one."""
+    ended = item.outcome
+    return ended.result.payload_id if isinstance(ended, Ended) and ended.payload is None else None
 
 
 def _weight(item: FetchSettlement) -> int:
@@ -140,7 +157,7 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
     insert_many(connection, results, result_rows.COLUMNS, made_results)
     small = [(ended.result.payload_id, 0, ended.payload) for _, ended in items if ended.payload is not None]
     insert_many(connection, payload_chunks, ("payload_id", "seq", "data"), small)
-    linked = [ended.result.payload_id for _, ended in items if ended.payload is None and ended.result.payload_id]
+    linked = [payload_id for item, _ in items if (payload_id := _linked(item)) is not None]
     for part in chunks(linked, 500):
         connection.execute(delete(spills).where(spills.c.payload_id.in_(part)))
     made = [delivery_rows.to_row(delivery) for _, ended in items for delivery in ended.deliveries]
@@ -255,7 +272,8 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
         attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for item in done:
             if item.disable_subscription is not None:
-                _disable(connection, item.disable_subscription, item.disable_reason, item.now)
+                asked_at = item.now if item.attempt is None else item.attempt.started_at
+                _disable(connection, item.disable_subscription, item.disable_reason, asked_at, item.now)
     return outcomes
 
 
@@ -301,10 +319,11 @@ def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, A
     }
 
 
-def _disable(connection: Connection, subscription_id: str, reason: str | None, now: Instant) -> None:
+def _disable(connection: Connection, subscription_id: str, reason: str | None, asked_at: Instant, now: Instant) -> None:
+    enabled = (subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
     change = (
         update(subscriptions)
-        .where(subscriptions.c.id == subscription_id, subscriptions.c.status != SubscriptionStatus.DISABLED.value)
+        .where(*enabled, subscriptions.c.updated_at <= asked_at)  # since then it may have another URL
         .values(status=SubscriptionStatus.DISABLED.value, status_reason=reason, updated_at=now)
     )
     if connection.execute(change).rowcount:

@@ -80,12 +80,15 @@ def _follow_known(connection: Connection, job_id: str, given: Job) -> Job:
     )
     if _can_be_asked_now(known, followed) and given.due_at is not None:
         followed = replace(followed, due_at=min(known.due_at or given.due_at, given.due_at))
+        if known.lease_until is not None and known.lease_until > given.created_at:  # who has it does not know that yet
+            followed = replace(followed, notified_at=given.created_at)
     changed = {
         "tracked": True,
         "response_url": followed.response_url,
         "provider_job_id": followed.provider_job_id,
         "metadata": dump(followed.metadata),
         "due_at": followed.due_at,
+        "notified_at": followed.notified_at,
     }
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(changed))
     return followed

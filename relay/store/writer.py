@@ -160,6 +160,8 @@ class Writer:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
         room = BATCH_ITEMS - len(batch)
         batch += [self._patient.popleft() for _ in range(min(len(self._patient), room))]
+        if self._patient and self._patience is None:  # there is no room, and no timer: they come along with the next
+            self._queue.append(self._patient.popleft())
         return self._of_one_kind(batch) if self._lanes > 1 and batch else batch
 
     def _of_one_kind(self, batch: list[_Entry]) -> list[_Entry]:

@@ -41,12 +41,22 @@ class Heartbeat:
         """Whether our clock and the database's are close enough to work by."""
         return abs(self.skew_seconds) <= MOST_SKEW_SECONDS
 
+    @property
+    def ahead_seconds(self) -> float:
+        """By how much our clock has to be put right for what the others go by."""
+        return 0.0 if self.clock_is_right else self.skew_seconds
+
     async def run_once(self) -> int:
-        """Beat, count the workers, compare the clocks. Always 0: the next beat is not at once."""
-        beat = partial(nodes.beat, node_id=self._node_id, role=self._role, now=self._clock.now())
-        found = await self._database.write(beat)
-        self.share = Share(found.workers, found.place, found.is_known)
+        """Compare the clocks, beat, count the workers. Always 0: the next beat is not at once.
+
+        Whose clock is wrong is no worker for that time: it would keep a part of the work, and the first one keeps all
+        of what is too little to be divided.
+        """
         await self._compare_clocks()
+        role = self._role if self.clock_is_right else nodes.IDLE
+        beat = partial(nodes.beat, node_id=self._node_id, role=role, now=self._clock.now())
+        found = await self._database.write(beat)
+        self.share = Share(found.workers, found.place, found.is_known and self.clock_is_right)
         return 0
 
     async def _compare_clocks(self) -> None:

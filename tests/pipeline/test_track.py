@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from relay.model import Job, JobStatus, Notification, Webhook
 from relay.pipeline.cancel import Cancelled
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.track import Tracked, TrackRequest
-from relay.store import schema
+from relay.store import jobs, schema
+from relay.store.queue import claim
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, URL, Stage
 from tests.support.store import count
@@ -83,6 +85,20 @@ async def test_a_job_that_waited_for_something_to_ask_by_is_asked_soon_once_it_i
     again = await tracked(stage, webhook, provider_job_id="t-1")
     assert again.id == job.id
     assert again.due_at is not None and seconds_between(now, again.due_at) <= 5
+    await stage.work_through(6)
+    assert (await stage.job(job.id)).status == "completed"
+
+
+async def test_what_is_learnt_while_nothing_is_found_to_ask_by_is_asked_by_at_once(stage: Stage) -> None:
+    """Whoever had claimed the job without it put it off for ten minutes, which is all that some results are kept."""
+    webhook = await stage.add_webhook()
+    job = await tracked(stage, webhook, provider_job_id="t-1", response_url=None)
+    stage.clock.advance(6)
+    [row] = await stage.database.write(
+        partial(claim, table=schema.jobs, ids=[job.id], now=stage.clock.now(), lease_until=after(stage.clock.now(), 30))
+    )
+    await tracked(stage, webhook, provider_job_id="t-1")
+    await stage.fetcher.run(jobs.read(row))
     await stage.work_through(6)
     assert (await stage.job(job.id)).status == "completed"
 

@@ -131,6 +131,21 @@ async def test_gone_disables_the_subscription_once_and_tells_every_node(database
     assert await database.read(configuration.current_version) == version + 1
 
 
+async def test_an_answer_from_before_the_subscription_was_changed_does_not_disable_it(database: Database) -> None:
+    """Somebody has just set another URL, and what was under way to the old one is still being refused there."""
+    subscription = a_subscription(updated_at=Instant(NOW + 500))
+    await database.write(partial(subscriptions.insert, subscription=subscription, seal=seal))
+    for started_at, status in ((NOW, SubscriptionStatus.ACTIVE), (NOW + 500, SubscriptionStatus.DISABLED)):
+        delivery = await _sending(database, subscription_id=subscription.id)
+        gone = _sent(
+            delivery, DeliveryStatus.PENDING, due_at=NOW, disable_subscription=subscription.id,
+            attempt=an_attempt(delivery, started_at=Instant(started_at)),
+        )  # fmt: skip
+        assert await database.submit(SETTLE_DELIVERY, gone) is Settled.DONE
+        found = await database.read(partial(subscriptions.get, id=subscription.id, unseal=unseal))
+        assert found is not None and found.status is status
+
+
 @pytest.mark.parametrize("claim_saw", [0, None])
 async def test_a_retry_asked_for_during_the_last_attempt_gets_its_fresh_budget(
     database: Database, claim_saw: int | None

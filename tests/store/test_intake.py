@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from relay.clock import Instant
+from relay.errors import NotFound
 from relay.model import Job, JobStatus, NotificationStatus
 from relay.store import payloads, results
 from relay.store.database import Database
@@ -275,3 +276,13 @@ async def test_more_keys_than_one_statement_takes_are_looked_up(database: Databa
     assert [outcome.job_id for outcome in again] == [outcome.job_id for outcome in made]
     assert {outcome.status for outcome in again} == {NotificationStatus.DUPLICATE}
     assert await count(database, jobs) == 1200
+
+
+async def test_a_large_body_that_was_collected_meanwhile_is_not_acknowledged(database: Database) -> None:
+    """A node whose clock is hours ahead takes it for an orphan: the provider would be told that it is stored."""
+    await _spill(database, "pay_1")
+    assert await database.write(partial(payloads.drop_orphans, before=Instant(NOW + HOUR))) == 1
+    gone, fine = an_accept("p-1", body=None, payload_id="pay_1"), an_accept("p-2")
+    outcomes = await asyncio.gather(*(database.submit(ACCEPT, item) for item in (gone, fine)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotFound, Accepted]
+    assert [row["id"] for row in await rows_of(database, notifications)] == [fine.notification.id]

@@ -31,6 +31,22 @@ async def test_a_transaction_that_lost_a_deadlock_is_tried_again(migrated_postgr
     await two.close()
 
 
+async def test_who_reads_takes_no_connection_from_who_writes(migrated_postgres_url: str) -> None:
+    """A dozen slow looks, and what came in was answered with 503."""
+    database = await open_database(migrated_postgres_url)
+    await database.write(make_numbers)
+    reads = [asyncio.ensure_future(database.read(_slow_look)) for _ in range(24)]
+    await asyncio.sleep(0.5)
+    await database.write(partial(put_number, number=1))
+    assert not any(read.done() for read in reads)
+    await asyncio.gather(*reads)
+    await database.close()
+
+
+def _slow_look(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT pg_sleep(2)")
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """One that may be killed."""

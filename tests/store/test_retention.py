@@ -12,17 +12,23 @@ from sqlalchemy import Connection, insert, select
 
 from relay.clock import Instant, after
 from relay.ids import new_id
-from relay.model import RESULT, DeliveryStatus, Replay, ReplayStatus, Result
+from relay.model import RESULT, DeliveryStatus, JobStatus, Replay, ReplayStatus, Result
 from relay.store import replays, results, retention, schema, usage
 from relay.store.bulk import insert_many
 from relay.store.database import Database, open_database
+from relay.store.intake import ACCEPT, Accepted
+from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Settled
+from tests.support.postgres import in_thread
 from tests.support.store import (
     NOW,
+    WEBHOOK_ID,
     a_delivery,
     a_job,
     a_result,
+    an_accept,
     an_attempt,
     hold_until,
+    job_of,
     put_deliveries,
     put_jobs,
     rows_of,
@@ -107,3 +113,55 @@ async def test_a_replay_that_is_not_over_is_kept_however_old(database: Database)
     assert await database.write(partial(retention.drop_replays, before=Instant(NOW + 1))) == 1
     left = await database.read(lambda c: list(c.execute(select(schema.replays.c.id)).scalars()))
     assert sorted(left) == ["rpl_0", "rpl_1"]
+
+
+async def test_what_makes_room_leaves_the_notifications_of_a_job_that_is_to_be_fetched_once_more(
+    database: Database,
+) -> None:
+    """Its first notification said that it failed, the second one brings the payload and nobody has read it so far."""
+    first, second = an_accept("p-1", inline=True), an_accept("p-1", inline=True, at=after(NOW, 1))
+    made = await database.submit(ACCEPT, first)
+    assert isinstance(made, Accepted) and made.job_id is not None
+    job = await job_of(database, made.job_id)
+    failed = a_result(job, status=JobStatus.FAILED, size_bytes=100)
+    ended = FetchSettlement(
+        job_id=job.id, claims=job.claims, notified_at=job.notified_at, now=NOW, attempt=None, config_version=1,
+        outcome=Ended(result=failed, deliveries=()),
+    )  # fmt: skip
+    assert await database.submit(SETTLE_FETCH, ended) is Settled.DONE
+    await database.submit(ACCEPT, second)
+    await database.write(partial(usage.count_some, webhook_id=WEBHOOK_ID, now=LATER))
+    drop = partial(retention.drop_excess, webhook_id=WEBHOOK_ID, ids=[failed.id], most_bytes=0)
+    assert await database.write(drop) == 1
+    waiting = await job_of(database, job.id)
+    assert waiting.due_at is not None
+    kept = {row["id"] for row in await rows_of(database, schema.notifications)}
+    assert waiting.inline_notification_id in kept
+
+
+async def test_a_payload_that_is_erased_while_it_is_looked_at_is_no_empty_one(migrated_postgres_url: str) -> None:
+    """Between two statements: an envelope went out with nothing in it."""
+    one = await open_database(migrated_postgres_url)
+    result = a_result(a_job(), payload_id="pay_1", size_bytes=2, sha256="0" * 64)
+    chunk = ("pay_1", 0, b"{}")
+
+    def write(connection: Connection) -> None:
+        insert_many(connection, schema.results, results.COLUMNS, [results.to_row(result)])
+        insert_many(connection, schema.payload_chunks, ("payload_id", "seq", "data"), [chunk])
+
+    async def erase() -> None:
+        two = await open_database(migrated_postgres_url)
+        await two.write(partial(results.erase, id=result.id, now=LATER))
+        await two.close()
+
+    def erased_now(_: Result) -> bool:
+        in_thread(lambda: asyncio.run(erase()))
+        return True
+
+    await one.write(write)
+    look = partial(results.get_with_payload, id=result.id)
+    assert await one.read(partial(look, wants=lambda _: True)) == (result, b"{}")
+    assert await one.read(partial(look, wants=erased_now)) is None
+    found = await one.read(partial(look, wants=lambda _: True))
+    assert found is not None and found[1] is None, "it is there, without a payload"
+    await one.close()

@@ -278,3 +278,18 @@ async def test_many_settlements_share_a_transaction(database: Database) -> None:
     items = [_ended(job) if number % 2 else _postponed(job) for number, job in enumerate(claimed)]
     assert await asyncio.gather(*(database.submit(SETTLE_FETCH, item) for item in items)) == [Settled.DONE] * 5
     assert await count(database, results) == 2 and await count(database, attempts) == 5
+
+
+async def test_a_large_payload_that_was_collected_meanwhile_is_fetched_again(database: Database) -> None:
+    """A node whose clock is hours ahead takes what another one writes this moment for an orphan."""
+    job, neighbour = await _claimed(database), await _claimed(database)
+    item = _ended(job)
+    assert isinstance(item.outcome, Ended) and item.outcome.result.payload_id is not None
+    await database.write(
+        partial(payloads.spill, payload_id=item.outcome.result.payload_id, seq=0, data=b"x" * 10, now=NOW)
+    )
+    assert await database.write(partial(payloads.drop_orphans, before=Instant(NOW + HOUR))) == 1
+    linking = replace(item, outcome=replace(item.outcome, payload=None))
+    assert await _settle(database, linking, _ended(neighbour)) == [Settled.LOST, Settled.DONE]
+    assert await job_of(database, job.id) == job
+    assert [row["job_id"] for row in await rows_of(database, results)] == [neighbour.id]

@@ -431,3 +431,38 @@ async def test_a_swallowed_rollback_is_found_before_commit(sqlite_database: Data
 
     with pytest.raises(StoreUnavailable):
         await sqlite_database.write(swallow)
+
+
+async def _crowded(gated: Gated, writer: Writer, urgent: int) -> list[asyncio.Future[int]]:
+    """Behind the batch that is being committed there is nearly a full one, and more that could wait than has room."""
+    gated.may_commit.clear()
+    calls: list[asyncio.Future[int]] = [asyncio.ensure_future(writer.submit(PUT, 0))]
+    await _turns()
+    calls += [asyncio.ensure_future(writer.submit(PUT, number)) for number in range(1, urgent + 1)]
+    calls += [asyncio.ensure_future(writer.submit_patiently(PUT, 1000 + number)) for number in range(5)]
+    await asyncio.sleep(2 * writer_module.PATIENCE_SECONDS)
+    return calls
+
+
+async def test_what_could_wait_and_found_no_room_waits_for_nobody_else(gated: Gated) -> None:
+    """It went along with the next write of anybody, and if nobody wrote, it was not written."""
+    writer = Writer(gated)
+    calls = await _crowded(gated, writer, BATCH_ITEMS - 1)
+    gated.may_commit.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*calls)
+    await writer.close()
+    gated.close()
+
+
+async def test_close_writes_what_could_wait_and_found_no_room(gated: Gated) -> None:
+    writer = Writer(gated)
+    calls = await _crowded(gated, writer, BATCH_ITEMS - 2)
+    closing = asyncio.ensure_future(writer.close())
+    await _turns()
+    gated.may_commit.set()
+    await closing
+    await _turns()
+    assert all(call.done() for call in calls)
+    assert len(gated.numbers()) == len(calls)
+    gated.close()

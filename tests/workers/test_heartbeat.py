@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from relay.clock import Instant, after
 from relay.ids import new_id
-from relay.store import nodes
+from relay.store import nodes, schema
 from relay.workers.heartbeat import MOST_SKEW_SECONDS, Heartbeat
 from relay.workers.shares import Share
 from tests.support.stage import Stage
+
+REAL = nodes.database_now
+
+
+@pytest.fixture(autouse=True)
+def one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's clock is PostgreSQL's too."""
+    monkeypatch.setattr(nodes, "database_now", lambda connection: None)
 
 
 def beating(stage: Stage, role: str = nodes.WORKER) -> Heartbeat:
@@ -103,7 +112,41 @@ async def test_an_answer_that_took_long_tells_nothing_of_the_clocks(
     assert heartbeat.clock_is_right
 
 
-async def test_the_real_databases_clock_can_be_compared(stage: Stage) -> None:
+async def test_a_worker_whose_clock_is_wrong_is_counted_only_when_it_is_right_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes nothing, and the first worker has all of what is too little for two: nobody took that."""
+    late = beating(stage)
+    stage.clock.advance(1)  # places are by the time in the ids
+    right = beating(stage)
+    monkeypatch.setattr(nodes, "database_now", lambda connection: after(stage.clock.now(), 5))
+    await late.run_once()
+    assert not late.clock_is_right and not late.share.is_known
+    monkeypatch.setattr(nodes, "database_now", lambda connection: stage.clock.now())
+    await right.run_once()
+    assert right.share == Share()
+    await late.run_once()
+    assert late.share == Share(2, 0, is_known=False), "the other one still takes all"
+    for _ in range(2):
+        stage.clock.advance(5)
+        await right.run_once()
+        await late.run_once()
+    assert (late.share, right.share) == (Share(2, 0), Share(2, 1))
+
+
+async def test_a_worker_whose_clock_is_ahead_forgets_nobody(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = beating(stage), beating(stage)
+    await first.run_once()
+    now = stage.clock.now()
+    stage.clock.advance(2 * nodes.FORGOTTEN_SECONDS)
+    monkeypatch.setattr(nodes, "database_now", lambda connection: now)
+    await second.run_once()
+    seen = await stage.database.read(lambda c: list(c.execute(select(schema.nodes.c.role)).scalars()))
+    assert sorted(seen) == [nodes.IDLE, nodes.WORKER]
+
+
+async def test_the_real_databases_clock_can_be_compared(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "database_now", REAL)
     heartbeat = beating(stage)
     await heartbeat.run_once()
     if stage.database.is_sqlite:
