@@ -27,8 +27,8 @@ from relay.pipeline.decision import (
     Conclusion,
     Reading,
     call_outcome,
-    conclude_inline,
     decide,
+    decide_inline,
     names_another_job,
     postpone,
 )
@@ -199,10 +199,16 @@ class Fetcher:
             return
         given = stored.notification
         notice = read_notification(binding.profile, given.method, given.query, given.headers, stored.body)
+        step = decide_inline(job, notice)
+        if not isinstance(step, Conclusion):
+            await self._concluder.postpone(job, step, None, taken=notification_id)
+            return
         spool = self._floor.payloads.spool()
         await spool.add(stored.body)
         await spool.finish()
         whole = stored.body if len(stored.body) <= MAX_ENVELOPE_BYTES else None
         now: Instant = self._floor.clock.now()
-        asked = Asked(spool, now, 0, Reading(), content_type=given.content_type, whole=whole)
-        await self._concluder.conclude(job, conclude_inline(notice), asked, None)
+        asked = Asked(
+            spool, now, 0, Reading(), content_type=given.content_type, whole=whole, notification_id=notification_id
+        )
+        await self._concluder.conclude(job, step, asked, None)

@@ -78,6 +78,7 @@ class FetchSettlement:
     config_version: int = 0  # of the subscriptions that `Ended` was matched against
     learnt_keys: tuple[tuple[str, str, str], ...] = ()  # webhook, kind, value
     provider_job_id: str | None = None  # as the answer named the job; kept if it had no name so far
+    taken_notification_id: str | None = None  # whose body was the payload: from now on there is more to ask than that
 
 
 def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
@@ -115,6 +116,11 @@ def _stands(row_id: str, claims: int, ours: Rows, unsettled: set[str]) -> bool:
     return row_id in unsettled and ours[row_id].claims == claims
 
 
+# A newer one that has come meanwhile is still to be taken.
+_NOT_TAKEN: Final = func.nullif(
+    jobs.c.inline_notification_id, bindparam("taken", type_=jobs.c.inline_notification_id.type)
+)
+
 _END_JOB: Final = Prepared(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.claims == bindparam("mine"))
@@ -129,6 +135,7 @@ _END_JOB: Final = Prepared(
         claims=jobs.c.claims + 1,  # a settlement that was committed but not confirmed cannot be made twice
         last_error=bindparam("error"),
         provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
+        inline_notification_id=_NOT_TAKEN,
     )
 )
 
@@ -159,6 +166,7 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
                 "error": ended.result.error,
                 "due": _due_again(item, ended, ours[item.job_id]),
                 "named": item.provider_job_id,
+                "taken": item.taken_notification_id,
             }
             for item, ended in items
         ],
@@ -185,6 +193,7 @@ _POSTPONE: Final = Prepared(
         claims=jobs.c.claims + 1,
         last_error=bindparam("error"),
         provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
+        inline_notification_id=_NOT_TAKEN,
     )
 )
 
@@ -206,6 +215,7 @@ def _postponed_values(item: FetchSettlement, postponed: Postponed, row: Row[Any]
         "tries": postponed.step,
         "error": postponed.last_error,
         "named": item.provider_job_id,
+        "taken": item.taken_notification_id,
     }
     if row.notified_at != item.notified_at:  # notified meanwhile: what was answered may be older than that
         values |= {"new_status": row.status, "due": item.now, "until": None, "tries": None}  # ask again by what it said

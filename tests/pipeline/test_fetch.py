@@ -15,19 +15,20 @@ from structlog.testing import capture_logs
 
 from relay import errors
 from relay.clock import after, seconds_between
-from relay.model import JobStatus, Secret
+from relay.model import Job, JobStatus, Secret, Webhook
 from relay.outbound.provider_door import ProviderRequest
 from relay.store import schema
 from relay.store.payloads import CHUNK_BYTES, drop_orphans
 from relay.store.tracking import make_due
 from tests.support.doors import DONE, Page, answer_with
 from tests.support.profiles import SIGNED, write_profiles
-from tests.support.stage import DEFAULT_PLAN, URL, Stage
+from tests.support.stage import DEFAULT_PLAN, ORIGIN, URL, Stage
 from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 from tests.support.store import a_job, count, put_jobs, rows_of
 
 THIN = {"response_url": URL}
 PENDING = Page(202, b"{}")
+SHOWN = {"x-inference-webhook-id": "shown"}
 
 
 async def fetched(stage: Stage, *pages: Page | errors.OutboundError, **webhook: Any) -> Any:
@@ -269,6 +270,44 @@ async def test_a_signed_inline_payload_is_taken_where_the_profile_trusts_it(
     await stage.work_until_idle()
     assert await stage.payload(await stage.result(answer.job_id)) == body
     assert stage.provider.requests == [], "it was authenticated"
+
+
+async def _failed_in_its_notification(stage: Stage) -> tuple[Webhook, Job]:
+    await stage.add_subscription()
+    webhook = await stage.add_webhook(
+        provider="inference-net",
+        origins=(ORIGIN,),
+        base_url=ORIGIN,
+        parameters={"webhook_id": "shown"},
+        credentials={"api_key": Secret("k")},
+    )
+    answer = await stage.accept(webhook, {"generation_id": "g-1", "data": {"state": "Failed"}}, headers=SHOWN)
+    await stage.work_until_idle()
+    job = await stage.job(answer.job_id)
+    assert job.status is JobStatus.FAILED and stage.provider.requests == []
+    return webhook, job
+
+
+async def test_a_failure_that_a_notification_brought_is_taken_once_and_then_the_provider_is_asked(stage: Stage) -> None:
+    webhook, job = await _failed_in_its_notification(stage)
+    stage.provider.answering = answer_with(
+        Page(body=b'{"id": "g-1", "state": "Queued"}'), Page(body=b'{"state": "Success"}')
+    )
+    await stage.tracker.fetch_now(job)
+    await stage.work_until_idle()
+    assert len(stage.provider.requests) == len(stage.subscribers.sent) == 1
+    await stage.accept(webhook, {"generation_id": "g-1"}, headers=SHOWN)
+    await stage.work_until_idle()
+    assert [sent.data["status"] for sent in stage.subscribers.sent] == ["failed", "completed"]
+
+
+async def test_a_notification_that_says_again_that_it_failed_makes_no_second_result(stage: Stage) -> None:
+    webhook, job = await _failed_in_its_notification(stage)
+    for data in ({"state": "Failed", "again": 1}, {"state": "Cancelled"}, {"state": "Success"}):
+        await stage.accept(webhook, {"generation_id": "g-1", "data": data}, headers=SHOWN)
+        await stage.work_until_idle()
+    assert [sent.data["status"] for sent in stage.subscribers.sent] == ["failed", "completed"]
+    assert stage.provider.requests == [] and (await stage.job(job.id)).status is JobStatus.COMPLETED
 
 
 # --- what happens meanwhile ---
