@@ -6,7 +6,7 @@ Whoever lost the lease meanwhile gets LOST back and has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
@@ -260,7 +260,7 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
         held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
-        values = [_delivery_values(item, ours[item.delivery_id].replay_id in held_off) for item in done]
+        values = [_delivery_values(item, ours[item.delivery_id], held_off) for item in done]
         _SETTLE_DELIVERY.run(connection, values)
         attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for item in done:
@@ -295,9 +295,9 @@ def _with_fresh_budget(item: DeliverySettlement, row: Row[Any]) -> DeliverySettl
     return replace(item, status=DeliveryStatus.PENDING, due_at=item.now)
 
 
-def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, Any]:
+def _delivery_values(item: DeliverySettlement, row: Row[Any], held_off: Collection[str]) -> dict[str, Any]:
     due_at = item.due_at
-    if is_held_off and due_at is not None:
+    if due_at is not None and row.replay_id in held_off:
         due_at = Instant(due_at + replays.HELD_MILLISECONDS)
     return {
         "delivery": item.delivery_id,
@@ -305,7 +305,7 @@ def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, A
         "new_status": item.status.value,
         "made": 0 if item.attempt is None else 1,
         "at": item.now if item.status is not DeliveryStatus.PENDING else None,
-        "answer": None if item.attempt is None else item.attempt.http_status,
+        "answer": row.http_status if item.attempt is None else item.attempt.http_status,
         "due": due_at,
         "error": item.last_error,
     }
