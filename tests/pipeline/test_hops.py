@@ -85,6 +85,15 @@ async def test_a_presigned_payload_is_stored_byte_for_byte_and_delivered(stage: 
     assert await count(stage.database, schema.spills) == 0
 
 
+async def test_a_presigned_address_may_carry_a_session_token_of_kilobytes(stage: Stage) -> None:
+    outside = Outside(stage, Page(200, PAYLOAD))
+    long = f"{PRESIGNED}&X-Amz-Security-Token={'t' * 4096}"
+    outside.job = job_answer(long)
+    job = await notified(stage)
+    assert (job.status, job.last_error) == ("completed", None)
+    assert stage.provider.requests[1].url == long
+
+
 async def test_a_large_presigned_payload_is_spilled_and_nothing_of_the_first_answer_is_kept(stage: Stage) -> None:
     big = PAYLOAD * 100_000
     outside = Outside(stage, Page(200, big, {"content-type": "application/octet-stream"}))
@@ -267,6 +276,8 @@ class Divided(PlainProvider):
         ("https://127.0.0.1:{port}/x", (), "address_refused"),
         ("https://localhost:{port}/x", (), "url_refused"),
         ("http://127.0.0.1:{port}/x", ("127.0.0.0/8",), None),
+        ("http://127.0.0.1:{port}/x?token=" + "t" * 4096, ("127.0.0.0/8",), None),
+        ("http://127.0.0.1:{port}/x?token=" + "t" * 8192, ("127.0.0.0/8",), "pending: no_url"),
     ],
 )
 async def test_a_presigned_address_leads_inside_only_where_that_is_listed(
