@@ -17,6 +17,7 @@ from relay import errors
 from relay.clock import after, seconds_between
 from relay.model import Job, JobStatus, Secret, Webhook
 from relay.outbound.provider_door import ProviderRequest
+from relay.pipeline.track import TrackRequest
 from relay.store import schema
 from relay.store.payloads import CHUNK_BYTES, drop_orphans
 from relay.store.tracking import make_due
@@ -228,6 +229,18 @@ async def test_another_jobs_payload_is_never_stored(stage: Stage) -> None:
     job = await stage.the_job()
     assert (job.status, job.last_error) == ("fetching", "job_id_mismatch")
     assert await count(stage.database, schema.results) == 0
+
+
+async def test_a_job_that_goes_by_two_ids_may_be_called_by_either(stage: Stage) -> None:
+    """The notification came to it by its URL and brought the second; its payload was refused for ever."""
+    webhook = await stage.add_webhook()
+    stage.provider.answering = answer_with(Page(body=b'{"traceID": "t-2", "response": {"text": "ours"}}'))
+    first = TrackRequest(provider_job_id="t-1", response_url=URL, metadata={}, submitted_at=None)
+    await stage.tracker.track(webhook, first)
+    await stage.accept(webhook, {"traceID": "t-2", "response_url": URL})
+    await stage.work_until_idle()
+    job = await stage.the_job()
+    assert (job.status, job.provider_job_id, job.last_error) == ("completed", "t-1", None)
 
 
 async def test_an_id_that_the_payload_brings_is_learnt(stage: Stage) -> None:

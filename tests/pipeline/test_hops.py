@@ -17,6 +17,7 @@ from relay.outbound.addresses import AddressPolicy
 from relay.outbound.provider_door import ProviderAnswer, ProviderDoor, ProviderRequest
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.store import schema
+from relay.store.bulk import insert_many
 from tests.support.clock import FakeClock
 from tests.support.doors import Page, PlainProvider
 from tests.support.outbound import always, raw_server, response
@@ -223,6 +224,26 @@ async def oxylabs(stage: Stage, href: str, *results: Page) -> Any:
     await stage.accept(await stage.add_webhook(provider="oxylabs"), {"id": "7", "status": "done"})
     await stage.work_until_idle()
     return await stage.the_job()
+
+
+async def test_the_answer_is_followed_by_whichever_of_its_ids_the_job_is_called(stage: Stage) -> None:
+    job = await oxylabs(stage, f"{ORIGIN}/v1/queries/8/results", Page(503, b""))
+    other = {"id": "8", "status": "done", "_links": [{"rel": "results", "href": f"{ORIGIN}/v1/queries/8/results"}]}
+    pages = {"": Page(200, json.dumps(other).encode()), "/results": Page(200, b'{"results": [1]}')}
+
+    async def answering(request: ProviderRequest) -> Page:
+        return pages["/results" if request.url.endswith("/results") else ""]
+
+    stage.provider.answering = answering
+    await stage.work_through(POLLED)
+    assert (await stage.the_job()).last_error == "job_id_mismatch"
+    row = (job.webhook_id, "id", "8", job.id)
+    columns = ("webhook_id", "kind", "value", "job_id")
+    await stage.database.write(lambda connection: insert_many(connection, schema.job_keys, columns, [row]))
+    await stage.work_through(60)
+    job = await stage.the_job()
+    assert (job.status, job.provider_job_id) == ("completed", "7")
+    assert await stage.payload(await stage.result(job.id)) == b'{"results": [1]}'
 
 
 @pytest.mark.parametrize("href", [f"{ORIGIN}/v1/queries/7/results", "https://evil.example/v1/queries/7/results"])
