@@ -315,7 +315,7 @@ class Replay:
     expected: int | None = None  # deliveries that will come of it; None = not counted yet
     delivered: int = 0
     failed: int = 0
-    next_due_at: Instant | None = None  # where its rate has got to
+    next_due_at: Instant | None = None  # where its rate has got to; of a cancelled one: since when nothing was pending
     finished_at: Instant | None = None
 
 

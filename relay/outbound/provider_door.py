@@ -30,7 +30,7 @@ from relay.outbound.engine import (
     wire_url,
 )
 from relay.outbound.resolver import NameResolver
-from relay.outbound.urls import parse_url
+from relay.outbound.urls import LONGEST_URL, parse_url
 
 DEFAULT_HEADERS: Final[Mapping[str, str]] = {"accept": "*/*", "accept-encoding": "gzip"}
 
@@ -142,7 +142,7 @@ class ProviderDoor:
 
     async def _send(self, request: ProviderRequest) -> aiohttp.ClientResponse:
         listing = self._policy.lists_anything
-        target = parse_url(request.url, allow_http=listing, allow_short=listing)
+        target = parse_url(request.url, allow_http=listing, allow_short=listing, longest=LONGEST_URL)
         wire = wire_url(target)
         headers = headers_for(
             target.origin, {**DEFAULT_HEADERS, **request.headers}, request.authorization, request.allowed_origins

@@ -16,6 +16,8 @@ from typing import Final
 from relay.errors import UrlRefused
 
 MAX_URL_LENGTH: Final = 2048
+LONGEST_URL: Final = 8192
+"""Of one that is called and kept nowhere: a presigned one may carry a session token of some kilobytes."""
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 _PRINTABLE: Final = re.compile(r"[!-~]*", re.ASCII)
@@ -53,12 +55,16 @@ class Target:
         return not self.is_literal and "." not in self.host
 
 
-def parse_url(raw: str, *, allow_http: bool = False, allow_short: bool = False) -> Target:
+def parse_url(
+    raw: str, *, allow_http: bool = False, allow_short: bool = False, longest: int = MAX_URL_LENGTH
+) -> Target:
     """Read an absolute URL or raise UrlRefused, whose text names the rule and never repeats the URL.
 
     `allow_http` lets plain http through, `allow_short` host names without a dot; both only make sense together with an
     address policy that lists where they may lead. Host names follow RFC 1123.
     """
+    if len(raw) > longest:
+        raise UrlRefused(f"longer than {longest} characters")
     _refuse_odd_characters(raw)
     shape = _SHAPE.fullmatch(raw)
     if shape is None:
@@ -81,8 +87,6 @@ def canonical_origin(raw: str) -> str:
 
 
 def _refuse_odd_characters(raw: str) -> None:
-    if len(raw) > MAX_URL_LENGTH:
-        raise UrlRefused(f"longer than {MAX_URL_LENGTH} characters")
     if not _PRINTABLE.fullmatch(raw):
         raise UrlRefused("a character is not printable ASCII (write other letters as A-labels or percent-encoded)")
     if "\\" in raw or "@" in raw or "#" in raw:

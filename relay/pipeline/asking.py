@@ -42,6 +42,7 @@ class Asked:
     excerpt: str | None = None
     calls: int = 0
     timing: Timing | None = None
+    notification_id: str | None = None  # that brought it; then nobody was asked
 
 
 class Asker:

@@ -32,8 +32,11 @@ class Concluder:
         self._fanout = fanout
         self._deliverer = deliverer
 
-    async def postpone(self, job: Job, step: Postponed, attempt: Attempt | None, named: str | None = None) -> None:
-        """The job is asked again. `named` is the provider's id of it, if the answer gave one."""
+    async def postpone(
+        self, job: Job, step: Postponed, attempt: Attempt | None, named: str | None = None, taken: str | None = None
+    ) -> None:
+        """The job is asked again. `named` is the provider's id of it, if the answer gave one; `taken` the notification
+        whose body was what was looked at."""
         settlement = FetchSettlement(
             job_id=job.id,
             claims=job.claims,
@@ -43,6 +46,7 @@ class Concluder:
             attempt=attempt,
             learnt_keys=_learnt(job, named),
             provider_job_id=named,
+            taken_notification_id=taken,
         )
         await self._floor.database.submit_patiently(SETTLE_FETCH, settlement)
         self._floor.counters.fetched(job.webhook_id, attempt)
@@ -75,6 +79,7 @@ class Concluder:
                 config_version=configuration.version,
                 learnt_keys=_learnt(job, conclusion.provider_job_id),
                 provider_job_id=conclusion.provider_job_id,
+                taken_notification_id=asked.notification_id,
             )  # fmt: skip
             try:
                 body = self._envelope(result, asked, content.is_json) if plan.needs_envelope else None

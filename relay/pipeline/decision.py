@@ -71,7 +71,7 @@ def decide(job: Job, binding: Binding, reading: Reading, now: Instant, chance: f
         if conclusion is not None:
             return conclusion
         if job.status.is_final and verdict.kind in ("failed", "cancelled", "gone", "not_found"):
-            return _as_it_was(job, verdict)
+            return _as_it_was(job, verdict.provider_status)
     if now >= job.give_up_at and not job.status.is_final:
         why = f"gave up: {_error_of(reading) or 'still pending'}"
         return Conclusion(JobStatus.EXPIRED, why, with_payload=False, provider_status=job.provider_status)
@@ -82,6 +82,14 @@ def names_another_job(job: Job, verdict: Verdict) -> bool:
     """Whether the payload is about another job than the one that was asked for: then it is not this job's."""
     named = verdict.provider_job_id
     return named is not None and job.provider_job_id is not None and named != job.provider_job_id
+
+
+def decide_inline(job: Job, notice: Notice) -> Postponed | Conclusion:
+    """What a notification makes of the job whose own body is the payload."""
+    conclusion = conclude_inline(notice)
+    if job.status.is_final and conclusion.status is not JobStatus.COMPLETED:
+        return _as_it_was(job, notice.provider_status)
+    return conclusion
 
 
 def conclude_inline(notice: Notice) -> Conclusion:
@@ -160,14 +168,14 @@ def _readable_until(job: Job) -> Instant:
     return max(job.deadline, after(job.notified_at, NOT_READABLE_SECONDS))
 
 
-def _as_it_was(job: Job, verdict: Verdict) -> Postponed:
+def _as_it_was(job: Job, provider_status: str | None) -> Postponed:
     """A job that had ended was looked at again, and nothing better was found."""
     return Postponed(
         due_at=None,
         status=job.status,
         deadline=job.deadline,
         step=job.step,
-        provider_status=verdict.provider_status or job.provider_status,
+        provider_status=provider_status or job.provider_status,
         last_error=job.last_error,
     )
 

@@ -17,7 +17,10 @@ SHORTEST_VALUE: Final = 8  # of a URL's query, to count as a secret
 SHORTEST_NAME: Final = 16  # of the last part of a URL's path
 
 _TOKEN: Final = re.compile(r"\b[0-9a-f]{32}\.[0-9]{1,18}\.(?:[0-9a-f]{32}\.)?[A-Za-z0-9_-]{20,}")
-_QUERY: Final = re.compile(r"""(https?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]+""", re.IGNORECASE)
+# A URL ends where the next one begins, or each of many in a row would be followed to the end of them all.
+_QUERY: Final = re.compile(
+    r"""(https?:(?:\\?/){2}(?:[^\s"'<>?h]|h(?!ttps?:(?:\\?/){2}))*+)\?[^\s"'<>]+""", re.IGNORECASE
+)
 
 
 def safe_excerpt(data: bytes, secrets: Iterable[Secret]) -> str:

@@ -7,6 +7,7 @@ One claimed job, one attempt, one decision, one settlement. Where to ask is foun
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,8 +28,8 @@ from relay.pipeline.decision import (
     Conclusion,
     Reading,
     call_outcome,
-    conclude_inline,
     decide,
+    decide_inline,
     names_another_job,
     postpone,
 )
@@ -38,7 +39,7 @@ from relay.pipeline.gate import OriginGate
 from relay.pipeline.odd import OddStatuses
 from relay.pipeline.places import result_url
 from relay.providers.reading import Verdict, read_notification
-from relay.store import notifications
+from relay.store import jobs, notifications
 from relay.tracing import SERVER, Attempted, Tracer
 
 __all__ = ["FetchLimits", "Fetcher"]
@@ -117,12 +118,12 @@ class Fetcher:
         await self._concluder.conclude(job, conclusion, nothing, None)
 
     async def _fetch(self, job: Job, binding: Binding, url: str) -> int:
-        asked = await self._asker.ask(job, binding, url)
+        asked, called = await self._ask(job, binding, url)
         reading, verdict = asked.reading, asked.reading.verdict
         said = call_outcome(reading)
         if said is not None:
             self._gate.report(job.webhook_id, said, reading.retry_after_seconds)
-        step = decide(job, binding, reading, self._floor.clock.now(), self._floor.clock.random())
+        step = decide(called, binding, reading, self._floor.clock.now(), self._floor.clock.random())
         attempt = attempt_of(job, asked)
         if verdict is not None:
             self._look(job, binding, verdict, asked)
@@ -131,7 +132,7 @@ class Fetcher:
             await self._concluder.conclude(job, step, asked, attempt, single_use=single_use)
         else:
             await asked.spool.discard()
-            named = None if verdict is None or names_another_job(job, verdict) else verdict.provider_job_id
+            named = None if verdict is None or names_another_job(called, verdict) else verdict.provider_job_id
             await self._concluder.postpone(job, step, attempt, named)
         if verdict is not None:
             await self._credentials.judge(binding.webhook, verdict)
@@ -152,6 +153,22 @@ class Fetcher:
             outcome=outcome,
         )
         return asked.calls
+
+    async def _ask(self, job: Job, binding: Binding, url: str) -> tuple[Asked, Job]:
+        """The answer, and the job as it is called there: it may go by several ids, of which it shows the first."""
+        asked = await self._asker.ask(job, binding, url)
+        verdict = asked.reading.verdict
+        if verdict is None or verdict.provider_job_id is None or not names_another_job(job, verdict):
+            return asked, job
+        known = partial(jobs.find_by_key, webhook_id=job.webhook_id, kind="id", value=verdict.provider_job_id)
+        found = await self._floor.database.read(known)
+        if found is None or found.id != job.id:
+            return asked, job
+        called = replace(job, provider_job_id=verdict.provider_job_id)
+        if verdict.hop is None and verdict.next_page is None:
+            return asked, called
+        await asked.spool.discard()  # it was not followed to the payload
+        return await self._asker.ask(called, binding, url), called
 
     def _trace(self, tracer: Tracer, job: Job, binding: Binding, asked: Asked, outcome: str) -> None:
         attempted = Attempted(
@@ -199,10 +216,16 @@ class Fetcher:
             return
         given = stored.notification
         notice = read_notification(binding.profile, given.method, given.query, given.headers, stored.body)
+        step = decide_inline(job, notice)
+        if not isinstance(step, Conclusion):
+            await self._concluder.postpone(job, step, None, taken=notification_id)
+            return
         spool = self._floor.payloads.spool()
         await spool.add(stored.body)
         await spool.finish()
         whole = stored.body if len(stored.body) <= MAX_ENVELOPE_BYTES else None
         now: Instant = self._floor.clock.now()
-        asked = Asked(spool, now, 0, Reading(), content_type=given.content_type, whole=whole)
-        await self._concluder.conclude(job, conclude_inline(notice), asked, None)
+        asked = Asked(
+            spool, now, 0, Reading(), content_type=given.content_type, whole=whole, notification_id=notification_id
+        )
+        await self._concluder.conclude(job, step, asked, None)

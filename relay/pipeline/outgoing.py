@@ -142,8 +142,9 @@ class Outgoing:
     def envelope(self, result: Result, payload: bytes | None, is_json: bool | None = None) -> bytes:
         """The body for subscriptions of format `envelope`. `payload` may be left out where it is too large, or where
         its address is wanted instead; `is_json` is given where it is known already."""
-        may_be_thin = result.payload_id is not None and (payload is None or len(payload) > SURELY_FITS_BYTES)
-        url = self._payload_url(result.id) if may_be_thin else None
+        # Metadata may be as large as a request's body may be: beside them nothing surely fits.
+        surely_fits = payload is not None and len(payload) <= SURELY_FITS_BYTES and not result.metadata
+        url = None if result.payload_id is None or surely_fits else self._payload_url(result.id)
         return build_envelope(result, *self._names(result), payload, url, is_json)
 
     def sent(self, message: Message, subscription: Subscription) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from relay.errors import UrlRefused
 from relay.model import Job
 from relay.outbound.authorization import Authorization
-from relay.outbound.urls import parse_url
+from relay.outbound.urls import LONGEST_URL, parse_url
 from relay.pipeline.bindings import Binding
 from relay.pipeline.prepare import origin_problem
 from relay.providers.fetch import with_suffix
@@ -86,7 +86,7 @@ def page_question(asked: Question, url: str) -> Question | None:
 
 
 def _origin(url: str) -> str:
-    return parse_url(url, allow_http=True, allow_short=True).origin
+    return parse_url(url, allow_http=True, allow_short=True, longest=LONGEST_URL).origin
 
 
 def _is_plain(url: str) -> bool:

@@ -141,8 +141,8 @@ class Receiver:
             if isinstance(outcome, Accepted):
                 self._begin(claimed, outcome)
                 self._floor.counters.notified(webhook.id, outcome.status)
-                self._capture(binding, inbound, outcome)
                 then(_answer(outcome), None)
+                self._capture(binding, inbound, outcome)
                 return
             self._let_go(claimed)
             if outcome is None:

@@ -215,10 +215,11 @@ class Replayer:
     async def _tidy(self, replay: Replay) -> Replay | None:
         """Bring its pending deliveries where its status says, in transactions that hold nobody up."""
         write = self._floor.database.write
-        if replay.status is ReplayStatus.CANCELLED:
-            now = self._floor.clock.now()
+        now = self._floor.clock.now()
+        if replay.status is ReplayStatus.CANCELLED and replay.next_due_at is None:
             while await write(partial(deliveries.cancel_some, now=now, replay_id=replay.id)):
                 pass
+            await write(partial(replays.cleared, id=replay.id, now=now))
         elif replay.status in (ReplayStatus.PAUSED, ReplayStatus.RUNNING):
             some = replays.hold_some if replay.status is ReplayStatus.PAUSED else replays.let_go_some
             last: str | None = ""

@@ -29,17 +29,16 @@ def next_attempt(
     wait = waits[min(step, len(waits) - 1)] * (1 + JITTER * (2 * chance - 1))
     left = seconds_between(now, deadline)
     if left <= 0:
-        wait = max(wait, AFTER_DEADLINE_SECONDS)
-    if at_least is not None:
-        asked = max(wait, at_least, SHORTEST_SECONDS)
-        return after(now, min(asked, max(wait, left - MARGIN_SECONDS, SHORTEST_SECONDS)) if left > 0 else asked)
+        return after(now, max(wait, AFTER_DEADLINE_SECONDS, at_least or 0.0))
     for before in FORCED_BEFORE_SECONDS:
         forced = left - before - FORCED_JITTER_SECONDS * chance
         if 0 < forced < wait:
             wait = forced
             break
-    if 0 < left < wait:  # the last minute: again and again, rather than once more when it is too late
+    if left < wait:  # the last minute: again and again, rather than once more when it is too late
         wait = min(wait, max(left * (0.4 + 0.2 * chance), LAST_SECONDS))
+    if at_least is not None:
+        wait = max(wait, min(at_least, left - MARGIN_SECONDS))
     return after(now, max(wait, SHORTEST_SECONDS))
 
 

@@ -15,6 +15,7 @@ from relay.pipeline.excerpt import REDACTED, redact, scrub
 
 LARGEST_BYTES: Final = 256 * 1024  # a larger message is not looked into
 EXCERPT_BYTES: Final = 4096
+MOST_FIELDS: Final = 200  # of a query, that are told apart
 DEEPEST: Final = 12
 ELEMENTS: Final = 20  # of a list, that are looked at
 SHOWN_ELEMENTS: Final = 3
@@ -35,7 +36,8 @@ _SECRET_TEXT: Final = re.compile(
 def document_of(body: bytes, query: str = "") -> Any:
     """The message as a tree: its JSON, or else its text; without a body what its query says."""
     if not body and query:
-        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
+        fields = query.count("&") + 1
+        return dict(parse_qsl(query, keep_blank_values=True)) if fields <= MOST_FIELDS else f"{fields} parameters"
     if len(body) > LARGEST_BYTES:
         return f"{len(body)} bytes"
     try:

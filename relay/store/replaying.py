@@ -206,7 +206,7 @@ ADVANCE: Final[Operation[Advance, bool]] = Operation("advance", advance, lambda 
 
 def living(connection: Connection) -> list[Replay]:
     """Replays that are not over, and cancelled ones of which something may still be pending; oldest first."""
-    left = replays.c.total > replays.c.delivered + replays.c.failed
+    left = and_(replays.c.total > replays.c.delivered + replays.c.failed, replays.c.next_due_at.is_(None))
     cancelled = and_(replays.c.status == ReplayStatus.CANCELLED.value, left)
     query = select(replays).where(or_(replays.c.status.in_(replay_rows.LIVING), cancelled)).order_by(replays.c.id)
     return [replay_rows.read(row) for row in connection.execute(query)]

@@ -58,11 +58,18 @@ def insert(conn: Connection, replay: Replay) -> None:
 def cancel(conn: Connection, id: str, now: Instant) -> Replay | None:
     """Stop one that is not over; None when there is no such replay.
 
-    Its pending deliveries are ended by `deliveries.cancel_some`, in transactions of their own: they may be many.
+    Its pending deliveries are ended by `deliveries.cancel_some`, in transactions of their own: they may be many. When
+    that is done, `cleared` says so.
     """
     change = update(replays).where(replays.c.id == id, replays.c.status.in_(LIVING))
-    conn.execute(change.values(status=ReplayStatus.CANCELLED.value, finished_at=now))
+    conn.execute(change.values(status=ReplayStatus.CANCELLED.value, finished_at=now, next_due_at=None))
     return get(conn, id)
+
+
+def cleared(conn: Connection, id: str, now: Instant) -> None:
+    """Nothing of a cancelled one is pending: what is from now on, somebody wants to have retried."""
+    mine = (replays.c.id == id, replays.c.status == ReplayStatus.CANCELLED.value)
+    conn.execute(update(replays).where(*mine).values(next_due_at=now))
 
 
 def set_status(conn: Connection, id: str, before: ReplayStatus, after: ReplayStatus) -> Replay | None:

@@ -6,7 +6,7 @@ Whoever lost the lease meanwhile gets LOST back and has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
@@ -78,6 +78,7 @@ class FetchSettlement:
     config_version: int = 0  # of the subscriptions that `Ended` was matched against
     learnt_keys: tuple[tuple[str, str, str], ...] = ()  # webhook, kind, value
     provider_job_id: str | None = None  # as the answer named the job; kept if it had no name so far
+    taken_notification_id: str | None = None  # whose body was the payload: from now on there is more to ask than that
 
 
 def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
@@ -132,6 +133,11 @@ def _stands(row_id: str, claims: int, ours: Rows, unsettled: set[str]) -> bool:
     return row_id in unsettled and ours[row_id].claims == claims
 
 
+# A newer one that has come meanwhile is still to be taken.
+_NOT_TAKEN: Final = func.nullif(
+    jobs.c.inline_notification_id, bindparam("taken", type_=jobs.c.inline_notification_id.type)
+)
+
 _END_JOB: Final = Prepared(
     update(jobs)
     .where(jobs.c.id == bindparam("job"), jobs.c.claims == bindparam("mine"))
@@ -146,6 +152,7 @@ _END_JOB: Final = Prepared(
         claims=jobs.c.claims + 1,  # a settlement that was committed but not confirmed cannot be made twice
         last_error=bindparam("error"),
         provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
+        inline_notification_id=_NOT_TAKEN,
     )
 )
 
@@ -176,6 +183,7 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
                 "error": ended.result.error,
                 "due": _due_again(item, ended, ours[item.job_id]),
                 "named": item.provider_job_id,
+                "taken": item.taken_notification_id,
             }
             for item, ended in items
         ],
@@ -202,6 +210,7 @@ _POSTPONE: Final = Prepared(
         claims=jobs.c.claims + 1,
         last_error=bindparam("error"),
         provider_job_id=func.coalesce(jobs.c.provider_job_id, bindparam("named", type_=jobs.c.provider_job_id.type)),
+        inline_notification_id=_NOT_TAKEN,
     )
 )
 
@@ -223,6 +232,7 @@ def _postponed_values(item: FetchSettlement, postponed: Postponed, row: Row[Any]
         "tries": postponed.step,
         "error": postponed.last_error,
         "named": item.provider_job_id,
+        "taken": item.taken_notification_id,
     }
     if row.notified_at != item.notified_at:  # notified meanwhile: what was answered may be older than that
         values |= {"new_status": row.status, "due": item.now, "until": None, "tries": None}  # ask again by what it said
@@ -267,7 +277,7 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
         held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
-        values = [_delivery_values(item, ours[item.delivery_id].replay_id in held_off) for item in done]
+        values = [_delivery_values(item, ours[item.delivery_id], held_off) for item in done]
         _SETTLE_DELIVERY.run(connection, values)
         attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
         for item in done:
@@ -303,9 +313,9 @@ def _with_fresh_budget(item: DeliverySettlement, row: Row[Any]) -> DeliverySettl
     return replace(item, status=DeliveryStatus.PENDING, due_at=item.now)
 
 
-def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, Any]:
+def _delivery_values(item: DeliverySettlement, row: Row[Any], held_off: Collection[str]) -> dict[str, Any]:
     due_at = item.due_at
-    if is_held_off and due_at is not None:
+    if due_at is not None and row.replay_id in held_off:
         due_at = Instant(due_at + replays.HELD_MILLISECONDS)
     return {
         "delivery": item.delivery_id,
@@ -313,7 +323,7 @@ def _delivery_values(item: DeliverySettlement, is_held_off: bool) -> dict[str, A
         "new_status": item.status.value,
         "made": 0 if item.attempt is None else 1,
         "at": item.now if item.status is not DeliveryStatus.PENDING else None,
-        "answer": None if item.attempt is None else item.attempt.http_status,
+        "answer": row.http_status if item.attempt is None else item.attempt.http_status,
         "due": due_at,
         "error": item.last_error,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import Any
@@ -43,6 +44,14 @@ async def test_the_first_notification_of_each_shape_is_kept(stage: Stage) -> Non
     ]
     assert [(one.http_status, one.content_type) for one in found][:2] == [(None, "application/json")] * 2
     assert found[1].job_id == thick.job_id
+
+
+async def test_a_query_without_end_is_answered_like_any_other(stage: Stage) -> None:
+    """It was stored, and then whoever sent it waited for ever."""
+    webhook = await stage.add_webhook()
+    async with asyncio.timeout(5):
+        await stage.accept(webhook, b"", query="&".join(["a=1"] * 201))
+    assert [one.excerpt for one in await kept(stage, webhook)] == ["201 parameters"]
 
 
 def orjson_or_text(text: str) -> Any:

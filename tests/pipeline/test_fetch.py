@@ -15,19 +15,21 @@ from structlog.testing import capture_logs
 
 from relay import errors
 from relay.clock import after, seconds_between
-from relay.model import JobStatus, Secret
+from relay.model import Job, JobStatus, Secret, Webhook
 from relay.outbound.provider_door import ProviderRequest
+from relay.pipeline.track import TrackRequest
 from relay.store import schema
 from relay.store.payloads import CHUNK_BYTES, drop_orphans
 from relay.store.tracking import make_due
 from tests.support.doors import DONE, Page, answer_with
 from tests.support.profiles import SIGNED, write_profiles
-from tests.support.stage import DEFAULT_PLAN, URL, Stage
+from tests.support.stage import DEFAULT_PLAN, ORIGIN, URL, Stage
 from tests.support.stage_fixtures import SQLITE_FIRST, Opening
 from tests.support.store import a_job, count, put_jobs, rows_of
 
 THIN = {"response_url": URL}
 PENDING = Page(202, b"{}")
+SHOWN = {"x-inference-webhook-id": "shown"}
 
 
 async def fetched(stage: Stage, *pages: Page | errors.OutboundError, **webhook: Any) -> Any:
@@ -229,6 +231,18 @@ async def test_another_jobs_payload_is_never_stored(stage: Stage) -> None:
     assert await count(stage.database, schema.results) == 0
 
 
+async def test_a_job_that_goes_by_two_ids_may_be_called_by_either(stage: Stage) -> None:
+    """The notification came to it by its URL and brought the second; its payload was refused for ever."""
+    webhook = await stage.add_webhook()
+    stage.provider.answering = answer_with(Page(body=b'{"traceID": "t-2", "response": {"text": "ours"}}'))
+    first = TrackRequest(provider_job_id="t-1", response_url=URL, metadata={}, submitted_at=None)
+    await stage.tracker.track(webhook, first)
+    await stage.accept(webhook, {"traceID": "t-2", "response_url": URL})
+    await stage.work_until_idle()
+    job = await stage.the_job()
+    assert (job.status, job.provider_job_id, job.last_error) == ("completed", "t-1", None)
+
+
 async def test_an_id_that_the_payload_brings_is_learnt(stage: Stage) -> None:
     job = await fetched(stage, Page())
     assert (await stage.result(job.id)).provider_job_id == "t-1"
@@ -269,6 +283,44 @@ async def test_a_signed_inline_payload_is_taken_where_the_profile_trusts_it(
     await stage.work_until_idle()
     assert await stage.payload(await stage.result(answer.job_id)) == body
     assert stage.provider.requests == [], "it was authenticated"
+
+
+async def _failed_in_its_notification(stage: Stage) -> tuple[Webhook, Job]:
+    await stage.add_subscription()
+    webhook = await stage.add_webhook(
+        provider="inference-net",
+        origins=(ORIGIN,),
+        base_url=ORIGIN,
+        parameters={"webhook_id": "shown"},
+        credentials={"api_key": Secret("k")},
+    )
+    answer = await stage.accept(webhook, {"generation_id": "g-1", "data": {"state": "Failed"}}, headers=SHOWN)
+    await stage.work_until_idle()
+    job = await stage.job(answer.job_id)
+    assert job.status is JobStatus.FAILED and stage.provider.requests == []
+    return webhook, job
+
+
+async def test_a_failure_that_a_notification_brought_is_taken_once_and_then_the_provider_is_asked(stage: Stage) -> None:
+    webhook, job = await _failed_in_its_notification(stage)
+    stage.provider.answering = answer_with(
+        Page(body=b'{"id": "g-1", "state": "Queued"}'), Page(body=b'{"state": "Success"}')
+    )
+    await stage.tracker.fetch_now(job)
+    await stage.work_until_idle()
+    assert len(stage.provider.requests) == len(stage.subscribers.sent) == 1
+    await stage.accept(webhook, {"generation_id": "g-1"}, headers=SHOWN)
+    await stage.work_until_idle()
+    assert [sent.data["status"] for sent in stage.subscribers.sent] == ["failed", "completed"]
+
+
+async def test_a_notification_that_says_again_that_it_failed_makes_no_second_result(stage: Stage) -> None:
+    webhook, job = await _failed_in_its_notification(stage)
+    for data in ({"state": "Failed", "again": 1}, {"state": "Cancelled"}, {"state": "Success"}):
+        await stage.accept(webhook, {"generation_id": "g-1", "data": data}, headers=SHOWN)
+        await stage.work_until_idle()
+    assert [sent.data["status"] for sent in stage.subscribers.sent] == ["failed", "completed"]
+    assert stage.provider.requests == [] and (await stage.job(job.id)).status is JobStatus.COMPLETED
 
 
 # --- what happens meanwhile ---

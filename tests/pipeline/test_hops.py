@@ -17,6 +17,7 @@ from relay.outbound.addresses import AddressPolicy
 from relay.outbound.provider_door import ProviderAnswer, ProviderDoor, ProviderRequest
 from relay.pipeline.fetch import Fetcher, FetchLimits
 from relay.store import schema
+from relay.store.bulk import insert_many
 from tests.support.clock import FakeClock
 from tests.support.doors import Page, PlainProvider
 from tests.support.outbound import always, raw_server, response
@@ -83,6 +84,15 @@ async def test_a_presigned_payload_is_stored_byte_for_byte_and_delivered(stage: 
     assert (hopped.url, hopped.authorization, hopped.allowed_origins) == (PRESIGNED, None, frozenset())
     assert not {"authorization", "x-api-key"} & {name.lower() for name in hopped.headers}
     assert await count(stage.database, schema.spills) == 0
+
+
+async def test_a_presigned_address_may_carry_a_session_token_of_kilobytes(stage: Stage) -> None:
+    outside = Outside(stage, Page(200, PAYLOAD))
+    long = f"{PRESIGNED}&X-Amz-Security-Token={'t' * 4096}"
+    outside.job = job_answer(long)
+    job = await notified(stage)
+    assert (job.status, job.last_error) == ("completed", None)
+    assert stage.provider.requests[1].url == long
 
 
 async def test_a_large_presigned_payload_is_spilled_and_nothing_of_the_first_answer_is_kept(stage: Stage) -> None:
@@ -216,6 +226,26 @@ async def oxylabs(stage: Stage, href: str, *results: Page) -> Any:
     return await stage.the_job()
 
 
+async def test_the_answer_is_followed_by_whichever_of_its_ids_the_job_is_called(stage: Stage) -> None:
+    job = await oxylabs(stage, f"{ORIGIN}/v1/queries/8/results", Page(503, b""))
+    other = {"id": "8", "status": "done", "_links": [{"rel": "results", "href": f"{ORIGIN}/v1/queries/8/results"}]}
+    pages = {"": Page(200, json.dumps(other).encode()), "/results": Page(200, b'{"results": [1]}')}
+
+    async def answering(request: ProviderRequest) -> Page:
+        return pages["/results" if request.url.endswith("/results") else ""]
+
+    stage.provider.answering = answering
+    await stage.work_through(POLLED)
+    assert (await stage.the_job()).last_error == "job_id_mismatch"
+    row = (job.webhook_id, "id", "8", job.id)
+    columns = ("webhook_id", "kind", "value", "job_id")
+    await stage.database.write(lambda connection: insert_many(connection, schema.job_keys, columns, [row]))
+    await stage.work_through(60)
+    job = await stage.the_job()
+    assert (job.status, job.provider_job_id) == ("completed", "7")
+    assert await stage.payload(await stage.result(job.id)) == b'{"results": [1]}'
+
+
 @pytest.mark.parametrize("href", [f"{ORIGIN}/v1/queries/7/results", "https://evil.example/v1/queries/7/results"])
 async def test_credentials_go_to_the_webhooks_own_origin_whatever_the_answer_names(stage: Stage, href: str) -> None:
     job = await oxylabs(stage, href, Page(200, b'{"results": []}'))
@@ -267,6 +297,8 @@ class Divided(PlainProvider):
         ("https://127.0.0.1:{port}/x", (), "address_refused"),
         ("https://localhost:{port}/x", (), "url_refused"),
         ("http://127.0.0.1:{port}/x", ("127.0.0.0/8",), None),
+        ("http://127.0.0.1:{port}/x?token=" + "t" * 4096, ("127.0.0.0/8",), None),
+        ("http://127.0.0.1:{port}/x?token=" + "t" * 8192, ("127.0.0.0/8",), "pending: no_url"),
     ],
 )
 async def test_a_presigned_address_leads_inside_only_where_that_is_listed(

@@ -115,6 +115,26 @@ async def test_who_dies_while_turning_it_is_finished_by_another(stage: Stage, th
     assert other.subscribers.sent == []
 
 
+async def test_a_delivery_of_a_cancelled_replay_can_be_retried(stage: Stage) -> None:
+    await stage.add_subscription()
+    await store(stage, 2)
+    stage.subscribers.answer(reply(400))
+    replay = await planned(stage, request(rate_per_second=100.0))
+    await stage.work_until_idle()
+    await stage.replayer.cancel(replay.id)
+    await stage.replayer.run_once()
+    retried, other = await stage.deliveries()
+    assert retried.status == other.status == "cancelled"
+    await stage.database.write(partial(deliveries.retry, id=retried.id, now=stage.clock.now()))
+    await stage.work_until_idle()
+    await stage.replayer.cancel(replay.id)
+    await stage.replayer.run_once()
+    assert [item.status for item in await stage.deliveries()] == ["pending", "cancelled"]
+    stage.subscribers.answer(reply())
+    await stage.work_through(60)
+    assert await counted(stage, replay) == (0, 1, 1)
+
+
 async def test_who_is_slow_to_pause_holds_nothing_of_a_replay_that_was_resumed(stage: Stage) -> None:
     """What it held, once the other had let everything go, nobody would have let go again."""
     await stage.add_subscription()

@@ -56,6 +56,18 @@ async def test_it_is_polled_soon_and_often_in_the_first_minute_without_a_notific
     assert (await stage.job(job.id)).status == "completed"
 
 
+async def test_metadata_that_leave_a_small_payload_no_room_make_its_envelope_a_thin_one(stage: Stage) -> None:
+    """A job may bring nearly a mebibyte of them. It could not be concluded, and was expired in the end."""
+    await stage.add_subscription()
+    webhook = await stage.add_webhook()
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": "' + b"y" * 100_000 + b'"}}'))
+    job = await tracked(stage, webhook, metadata={"note": "n" * 1_000_000})
+    await stage.work_through(10)
+    assert (await stage.job(job.id)).status == "completed"
+    [sent] = stage.subscribers.sent
+    assert "payload" not in sent.data and sent.data["payload_url"].startswith("https://")
+
+
 async def test_the_webhooks_own_polling_overrides_the_profiles(sqlite_stage: Stage) -> None:
     sqlite_stage.provider.answering = answer_with(PENDING)
     job = await tracked(sqlite_stage, await sqlite_stage.add_webhook(poll_seconds=(30.0, 60.0)))

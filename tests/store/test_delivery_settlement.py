@@ -97,6 +97,13 @@ async def test_a_delivery_that_was_not_tried_counts_no_attempt(database: Databas
     assert (after.attempts, after.http_status, await count(database, attempts)) == (0, None, 0)
 
 
+async def test_a_delivery_that_was_not_tried_this_time_shows_what_it_was_answered_last(database: Database) -> None:
+    delivery = await _sending(database, attempts=1, http_status=503)
+    settlement = _sent(delivery, DeliveryStatus.PENDING, due_at=LATER, attempt=None)
+    assert await database.submit(SETTLE_DELIVERY, settlement) is Settled.DONE
+    assert (await delivery_of(database, delivery.id)).http_status == 503
+
+
 async def test_a_sender_that_lost_its_lease_changes_nothing(database: Database) -> None:
     delivery = await _sending(database)
     await database.write(partial(delivery_rows.cancel, id=delivery.id, now=NOW))

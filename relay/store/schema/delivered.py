@@ -145,7 +145,7 @@ replays = Table(
     Column("delivered", Integer, nullable=False, server_default="0"),  # kept as its deliveries are settled
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("expected", Integer),  # how many will come of it, once that has been counted
-    instant_column("next_due_at"),  # where its rate has got to
+    instant_column("next_due_at"),  # where its rate has got to; of a cancelled one: since when nothing was pending
     instant_column("finished_at"),
     instant_column("created_at", nullable=False),
 )
