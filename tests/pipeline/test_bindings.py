@@ -118,6 +118,14 @@ def test_a_provider_that_is_not_loaded_has_no_binding() -> None:
     assert Bindings(PROFILES).siblings(a_webhook(provider="gone"), {}) == ()
 
 
+def test_a_webhook_that_a_changed_profile_no_longer_fits_has_no_binding_and_is_in_nobodys_way() -> None:
+    mine, unfit = a_webhook(), a_webhook(id="wh_" + "3" * 32, credentials={"api_key": Secret("k" * 8)})
+    bindings = Bindings(PROFILES)
+    assert bindings.of(unfit) is None
+    assert bindings.siblings(mine, {item.id: item for item in (mine, unfit)}) == ()
+    assert bindings.of(replace(unfit, credentials=mine.credentials)) is not None, "it is mended"
+
+
 def test_siblings_share_provider_and_credentials() -> None:
     mine = a_webhook()
     same = a_webhook(id="wh_" + "1" * 32)
