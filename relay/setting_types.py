@@ -26,6 +26,8 @@ def _lowered(value: object) -> object:
 def _some(waits: tuple[float, ...]) -> tuple[float, ...]:
     if not waits:
         raise ValueError("must have one wait at least")
+    if waits[0]:
+        raise ValueError("must begin with 0: the first attempt is made at once")
     return waits
 
 

@@ -121,6 +121,7 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", "0,soon", "number"),
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", "0,-5", "greater than or equal to 0"),
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", ",", "one wait at least"),
+        ("RELAY_DELIVERY_SCHEDULE_SECONDS", "5,30", "must begin with 0"),
         ("RELAY_EGRESS_ALLOW", "10.0.0.1/8", "'10.0.0.1/8' is not a network"),
         ("RELAY_EGRESS_ALLOW", "db.internal", "'db.internal' is not a network"),
         ("RELAY_PROVIDER_EGRESS_ALLOW", "10.0.0.0/8:http", "no port from 1 to 65535"),
@@ -193,6 +194,15 @@ def test_relay_config_names_the_file() -> None:
 def test_the_callbacks_and_the_management_do_not_share_a_port() -> None:
     assert "RELAY_MANAGEMENT_PORT is the port of the callbacks too" in refusal({"RELAY_MANAGEMENT_PORT": "8000"})
     assert load(environ={"RELAY_MANAGEMENT_PORT": "8001"}).url == "http://127.0.0.1:8001"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("RELAY_INTAKE_BUDGET_BYTES", 2**20), ("RELAY_MAX_NOTIFICATION_BYTES", 2**30)]
+)
+def test_the_largest_notification_has_room_in_the_budget_of_all(variable: str, value: int) -> None:
+    message = refusal({variable: str(value)})
+    assert message.startswith(f"{variable} ") and "give RELAY_INTAKE_BUDGET_BYTES" in message
+    assert load(environ={"RELAY_INTAKE_BUDGET_BYTES": str(2**30), "RELAY_MAX_NOTIFICATION_BYTES": str(2**30)})
 
 
 def test_settings_are_frozen() -> None:

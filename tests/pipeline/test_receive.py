@@ -204,15 +204,6 @@ async def test_a_method_that_the_profile_does_not_use_gets_405(sqlite_stage: Sta
     assert await sqlite_stage.receive(webhook, THIN, method="PUT") == TurnedAway(405, allow="POST")
 
 
-async def test_a_webhook_that_a_changed_profile_no_longer_fits_gets_503_and_the_others_go_on(
-    sqlite_stage: Stage,
-) -> None:
-    unfit = await sqlite_stage.add_webhook(name="unfit", credentials={"api_key": Secret("k" * 8)})
-    webhook = await sqlite_stage.add_webhook(name="fit")
-    assert await sqlite_stage.receive(unfit, THIN) == TurnedAway(503, retry_after=5)
-    assert (await sqlite_stage.accept(webhook, THIN)).status == "accepted"
-
-
 async def test_nothing_is_taken_while_nothing_may_be(sqlite_stage: Stage) -> None:
     webhook = await sqlite_stage.add_webhook()
     sqlite_stage.may_take = False
