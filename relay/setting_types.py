@@ -26,6 +26,8 @@ def _lowered(value: object) -> object:
 def _some(waits: tuple[float, ...]) -> tuple[float, ...]:
     if not waits:
         raise ValueError("must have one wait at least")
+    if waits[0]:
+        raise ValueError("must begin with 0: the first attempt is made at once")
     return waits
 
 
@@ -63,15 +65,29 @@ def _network(item: str) -> str:
     return item
 
 
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the home directory of somebody who is not known here") from None
+
+
+def _host_of_a_database(text: str) -> None:
+    """The driver quotes what it takes for a port, which behind a slash that is not escaped is the password."""
+    if not all(re.fullmatch(r"(\[[^]]*\]|[^][:]*)(:[0-9]{1,5})?", host) for host in text.rpartition("@")[2].split(",")):
+        raise ValueError("has a port that is no number (in a password, write / ? # and @ as %2F %3F %23 and %40)")
+
+
 def _database_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     kind = scheme.lower().partition("+")[0]  # a driver suffix says nothing: the driver is ours
     if kind in ("postgres", "postgresql") and separator:
         try:
-            database = urlsplit(f"postgresql://{rest}").path.strip("/")
+            parts = urlsplit(f"postgresql://{rest}")
         except ValueError:
             raise ValueError("is not a URL") from None  # the parser's own message may quote the password
-        if not database:
+        _host_of_a_database(parts.netloc)
+        if not parts.path.strip("/"):
             raise ValueError("names no database")
         return f"postgresql://{rest}"
     if kind != "sqlite" or not separator:
@@ -79,7 +95,7 @@ def _database_url(url: str) -> str:
     path = rest.removeprefix("/")
     if not rest.startswith("/") or not path or path == ":memory:" or "?" in path:
         raise ValueError("must name a file after sqlite:/// (a relay in memory would lose what it acknowledged)")
-    return f"sqlite:///{Path(path).expanduser()}"
+    return f"sqlite:///{_at_home(Path(path))}"
 
 
 def _http_url(url: str) -> str:
@@ -102,7 +118,7 @@ AdminKey = Annotated[Secret, PlainValidator(_secret(32, 128))]
 AnyKey = Annotated[Secret, PlainValidator(_secret(1, 1024))]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Directory = Annotated[Path, AfterValidator(Path.expanduser)]
+Directory = Annotated[Path, AfterValidator(_at_home)]
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0 = any free one
 Bytes = Annotated[int, Field(ge=1024)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

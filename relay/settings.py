@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -231,12 +231,23 @@ def load(overrides: Mapping[str, object] | None = None, environ: Mapping[str, st
     except ValidationError as error:
         wrong += sources.problems(error, given, Settings.model_fields)
     else:
-        if settings.management_port and settings.management_port == settings.port:
-            wrong.append(f"{given['management_port'].source} is the port of the callbacks too; give another one")
+        wrong += _contradictions(settings, given)
     if wrong:
         head = "" if len(wrong) == 1 else f"{len(wrong)} settings are wrong:\n  "
         raise SettingError(head + "\n  ".join(wrong))
     return settings
+
+
+def _contradictions(settings: Settings, given: Mapping[str, Given]) -> Iterator[str]:
+    """One sentence for each setting that cannot be with another one."""
+    if settings.management_port and settings.management_port == settings.port:
+        yield f"{given['management_port'].source} is the port of the callbacks too; give another one"
+    if settings.intake_budget_bytes < settings.max_notification_bytes:
+        blamed = given.get("intake_budget_bytes") or given["max_notification_bytes"]
+        yield (
+            f"{blamed.source} would have the largest notification answered 503 for ever; give RELAY_INTAKE_BUDGET_BYTES"
+            " as many as RELAY_MAX_NOTIFICATION_BYTES or more"
+        )
 
 
 def ensure_secrets(settings: Settings) -> Settings:

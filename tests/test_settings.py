@@ -121,6 +121,7 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", "0,soon", "number"),
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", "0,-5", "greater than or equal to 0"),
         ("RELAY_DELIVERY_SCHEDULE_SECONDS", ",", "one wait at least"),
+        ("RELAY_DELIVERY_SCHEDULE_SECONDS", "5,30", "must begin with 0"),
         ("RELAY_EGRESS_ALLOW", "10.0.0.1/8", "'10.0.0.1/8' is not a network"),
         ("RELAY_EGRESS_ALLOW", "db.internal", "'db.internal' is not a network"),
         ("RELAY_PROVIDER_EGRESS_ALLOW", "10.0.0.0/8:http", "no port from 1 to 65535"),
@@ -131,6 +132,11 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("RELAY_HOST", "http://x", "address or host name alone"),
         ("RELAY_DATABASE_URL", "mysql://h/db", "must begin with postgresql://"),
         ("RELAY_DATABASE_URL", "postgresql://h", "names no database"),
+        ("RELAY_DATABASE_URL", "postgresql://u:pass/word@h/db", "in a password, write / "),
+        ("RELAY_DATABASE_URL", "postgresql://u:pass#word@h/db", "in a password, write / "),
+        ("RELAY_DATABASE_URL", "postgresql://h:port/db", "a port that is no number"),
+        ("RELAY_DATABASE_URL", "sqlite:///~nobody-here/relay.db", "home directory of somebody who is not known"),
+        ("RELAY_DATA_DIR", "~nobody-here/relay", "home directory of somebody who is not known"),
         ("RELAY_DATABASE_URL", "sqlite://", "must name a file"),
         ("RELAY_DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         ("RELAY_SECRET_KEYS", KEY + ",short", "must have 32 to 1024 characters, has 5"),
@@ -190,6 +196,15 @@ def test_the_callbacks_and_the_management_do_not_share_a_port() -> None:
     assert load(environ={"RELAY_MANAGEMENT_PORT": "8001"}).url == "http://127.0.0.1:8001"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("RELAY_INTAKE_BUDGET_BYTES", 2**20), ("RELAY_MAX_NOTIFICATION_BYTES", 2**30)]
+)
+def test_the_largest_notification_has_room_in_the_budget_of_all(variable: str, value: int) -> None:
+    message = refusal({variable: str(value)})
+    assert message.startswith(f"{variable} ") and "give RELAY_INTAKE_BUDGET_BYTES" in message
+    assert load(environ={"RELAY_INTAKE_BUDGET_BYTES": str(2**30), "RELAY_MAX_NOTIFICATION_BYTES": str(2**30)})
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load(environ={}).port = 1
@@ -220,6 +235,7 @@ def test_nothing_secret_is_shown() -> None:
         ("RELAY_DATABASE_URL", "mysql://u:planted@h/db"),
         ("RELAY_DATABASE_URL", "postgresql://u:planted@h\u2100/db"),
         ("RELAY_DATABASE_URL", "postgresql://u:planted@[h/db"),
+        ("RELAY_DATABASE_URL", "postgresql://u:planted/word@h/db"),
         ("RELAY_PUBLIC_URL", "https://u:planted@h"),
         ("RELAY_PORT", "planted"),
     ],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import re
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -85,9 +87,7 @@ async def _live(relay: Relay) -> int:
         sys.stderr.write(f"relay: {error}; RELAY_DATABASE_URL says where the database is\n")
         return 1
     except (RelayError, OSError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        hint = "; --port or RELAY_PORT takes another one" if taken else ""
-        sys.stderr.write(f"relay: {error}{hint}\n")
+        sys.stderr.write(f"relay: {error}{_hint(error, relay.settings)}\n")
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: collections need not look at it
@@ -102,6 +102,16 @@ async def _live(relay: Relay) -> int:
     log.info("stopping", reason="the database file failed to sync" if failed else "signal")
     await relay.stop()
     return 1 if failed else 0
+
+
+def _hint(error: Exception, settings: Settings) -> str:
+    """Which setting would help where an address cannot be had."""
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+        return f"; {settings.host} stands in --host or RELAY_HOST, which takes an address of this machine"
+    if getattr(error, "errno", None) != errno.EADDRINUSE:
+        return ""
+    of_management = settings.management_port and re.search(rf", {settings.management_port}[,)]", str(error))
+    return f"; {'RELAY_MANAGEMENT_PORT' if of_management else '--port or RELAY_PORT'} takes another one"
 
 
 def _welcome(relay: Relay) -> None:

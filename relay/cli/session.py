@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.errors import SettingError
 
 if TYPE_CHECKING:
     from relay.client.http import Api
 
+HEXADECIMAL: Final = frozenset("0123456789abcdef")
 NO_KEY = (
     "RELAY_API_KEY is not set: give it a key of this relay (the first one is its RELAY_ADMIN_KEY, or stands in the file"
     " admin-key of its data directory)"
@@ -41,7 +42,8 @@ def find_id(api: Api, path: str, prefix: str, name_or_id: str) -> str:
     """The id of the thing that has this name; an id is taken as it is. Raises Failure where there is none."""
     from relay.cli.exits import Exit, Failure
 
-    if name_or_id.startswith(f"{prefix}_"):
+    head, _, digits = name_or_id.partition("_")
+    if head == prefix and digits and set(digits) <= HEXADECIMAL:  # and not what begins like an id: a name may do so
         return name_or_id
     for item in api.pages(path, {}):
         if item.get("name") == name_or_id:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import structlog
+
 from relay.clock import Instant, after, seconds_between
+from relay.errors import UrlRefused
 from relay.frozen import frozen
 from relay.model import Job, Secret, Webhook
 from relay.outbound.authorization import Authorization
 from relay.outbound.urls import canonical_origin
 from relay.pipeline.verify import is_authenticated
 from relay.providers.profile import Profile, VerificationScheme
+
+log = structlog.get_logger(__name__)
 
 
 @frozen()
@@ -72,18 +77,25 @@ class Bindings:
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self._profiles = profiles
         self._made: dict[str, Binding] = {}
+        self._unfit: dict[str, Webhook] = {}
         self._told: Mapping[str, Webhook] | None = None
         self._siblings: dict[str, tuple[str, ...]] = {}
 
     def of(self, webhook: Webhook) -> Binding | None:
-        """The binding of a webhook; None when its provider's profile is not loaded (any more)."""
+        """The binding of a webhook; None when its provider's profile is not loaded (any more), or has changed since so
+        that what the webhook was given no longer fits it."""
         made = self._made.get(webhook.id)
         if made is not None and made.webhook is webhook:
             return made
         profile = self._profiles.get(webhook.provider)
-        if profile is None:
+        if profile is None or self._unfit.get(webhook.id) is webhook:
             return None
-        made = bind(webhook, profile)
+        try:
+            made = bind(webhook, profile)
+        except (UrlRefused, ValueError) as error:
+            self._unfit[webhook.id] = webhook
+            log.error("webhook.unfit", webhook_id=webhook.id, provider=webhook.provider, reason=str(error))
+            return None
         self._made[webhook.id] = made
         return made
 

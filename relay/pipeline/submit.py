@@ -98,7 +98,7 @@ class Submitter:
         """Whether the profile lists this call; known before the body is read."""
         binding = self._floor.bindings.of(webhook)
         if binding is None:
-            detail = f"The profile {webhook.provider} is not loaded."
+            detail = f"The profile {webhook.provider} is not loaded, or this webhook no longer fits it."
             return Rejected(409, "provider_profile_missing", detail)
         if webhook.status is WebhookStatus.DISABLED:
             return Rejected(409, "webhook_disabled", "This webhook is disabled.")

@@ -59,7 +59,10 @@ class Tracker:
         """Follow a job. Refuses a foreign `response_url` and a job that another webhook of the account has."""
         binding = self._floor.bindings.of(webhook)
         if binding is None:
-            return Refused("provider_profile_missing", f"the profile {webhook.provider!r} is not loaded")
+            return Refused(
+                "provider_profile_missing",
+                f"the profile {webhook.provider!r} is not loaded, or this webhook no longer fits it",
+            )
         problem = _problem(binding, request)
         if problem is not None:
             return problem

@@ -43,7 +43,7 @@ def page(
         where.append(jobs.c.id.in_(list(conn.execute(_known_as(provider_job_id, webhook_id)).scalars())))
     window = window or Window()
     states = in_states(jobs.c.status, status, USUAL)
-    if JobStatus.FETCHING in status:
+    if JobStatus.FETCHING in status and provider_job_id is None:  # else its few ids serve, newest or not
         fetching = states[list(dict.fromkeys(status)).index(JobStatus.FETCHING)]
         due = select(jobs.c.id, jobs.c.webhook_id, jobs.c.status).where(jobs.c.due_at.is_not(None))  # all of them are
         equal = {"webhook_id": webhook_id, "status": JobStatus.FETCHING.value}

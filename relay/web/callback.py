@@ -174,7 +174,10 @@ class CallbackEndpoint:
             return None
         path, _, query = url.partition(b"?")
         token, suffix = split_path(path)
-        admitted = self._receiver.admit_now(token, "POST")
+        try:
+            admitted = self._receiver.admit_now(token, "POST")
+        except Exception:  # raised into the parser it would pass for a malformed request; the other way it is a 503
+            return None
         if admitted is None or not self.budget.take(length):
             return None
         clock = self._clock

@@ -153,7 +153,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r
 SecretText = Annotated[
     str, StringConstraints(min_length=1, max_length=4096), Field(json_schema_extra={"writeOnly": True})
 ]
-Rate = Annotated[float, Field(gt=0, le=100_000)]
+Rate = Annotated[float, Field(ge=0.00001, le=100_000)]  # about one a day: no column holds when a smaller one is due
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 InFlight = Annotated[int, Field(ge=1, le=1000)]
 

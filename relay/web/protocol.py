@@ -78,6 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
         running = self.running
         if self.direct is not None and type(running) is DirectCycle and running.more_body:
             self.direct.abandon(running.admitted)
+        self._leave_running()  # uvicorn tells only the last request that came, which may wait behind this one
         super().connection_lost(exc)
 
     def cut(self) -> None:

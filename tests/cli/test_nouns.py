@@ -81,6 +81,13 @@ def test_list_filters_are_those_of_the_api(api: FakeApi, run: Run, args: str, pa
     assert (api.last.path, api.last.query) == (path, {**query, "limit": "50"})
 
 
+def test_a_name_may_begin_like_an_id(api: FakeApi, run: Run) -> None:
+    named = {**WEBHOOK, "name": "wh_prod"}
+    api.answers = lambda request: page(named) if request.path == "/v1/webhooks" else Answer(named)
+    assert run("webhook", "show", "wh_prod").exit_code == 0
+    assert api.last.path == "/v1/webhooks/wh_1"
+
+
 def test_show_prints_each_field_on_its_line(api: FakeApi, run: Run) -> None:
     api.answers = lambda _: Answer(
         {"id": "job_1", "partial": False, "error": None, "metadata": {"a": 1}, "attempts": [{"n": 1}]}

@@ -79,6 +79,22 @@ def test_a_port_that_is_taken_is_said_with_what_takes_another(tmp_path: Path) ->
     assert os.environ["RELAY_PORT"] in refused.stderr and refused.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("host", ["nobody.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_said_with_its_setting(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_HOST", host)
+    refused = subprocess.run([sys.executable, "-m", "relay", "serve"], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 1
+    assert f"{host} stands in --host or RELAY_HOST" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_a_management_port_that_is_taken_is_said_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("RELAY_MANAGEMENT_PORT", str(taken.getsockname()[1]))
+        refused = subprocess.run([sys.executable, "-m", "relay", "serve"], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 1
+    assert "address already in use; RELAY_MANAGEMENT_PORT takes another one" in refused.stderr
+
+
 def test_on_postgresql_serving_waits_for_the_upgrade(
     run: Run, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

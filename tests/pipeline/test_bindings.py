@@ -10,9 +10,11 @@ import pytest
 from relay.clock import after
 from relay.errors import UrlRefused
 from relay.model import Secret
+from relay.pipeline.admission import TurnedAway
 from relay.pipeline.bindings import Bindings, bind
 from relay.providers.loader import load_profiles
 from relay.providers.profile import Retention
+from tests.support.stage import Stage
 from tests.support.store import NOW, a_job, a_webhook
 
 PROFILES = load_profiles(None)
@@ -116,6 +118,23 @@ def test_a_binding_is_made_once_until_the_webhook_changes() -> None:
 def test_a_provider_that_is_not_loaded_has_no_binding() -> None:
     assert Bindings(PROFILES).of(a_webhook(provider="gone")) is None
     assert Bindings(PROFILES).siblings(a_webhook(provider="gone"), {}) == ()
+
+
+def test_a_webhook_that_a_changed_profile_no_longer_fits_has_no_binding_and_is_in_nobodys_way() -> None:
+    mine, unfit = a_webhook(), a_webhook(id="wh_" + "3" * 32, credentials={"api_key": Secret("k" * 8)})
+    bindings = Bindings(PROFILES)
+    assert bindings.of(unfit) is None
+    assert bindings.siblings(mine, {item.id: item for item in (mine, unfit)}) == ()
+    assert bindings.of(replace(unfit, credentials=mine.credentials)) is not None, "it is mended"
+
+
+async def test_a_webhook_that_a_changed_profile_no_longer_fits_gets_503_and_the_others_go_on(
+    sqlite_stage: Stage,
+) -> None:
+    unfit = await sqlite_stage.add_webhook(name="unfit", credentials={"api_key": Secret("k" * 8)})
+    webhook = await sqlite_stage.add_webhook(name="fit")
+    assert await sqlite_stage.receive(unfit, {"traceID": "t-1"}) == TurnedAway(503, retry_after=5)
+    assert (await sqlite_stage.accept(webhook, {"traceID": "t-1"})).status == "accepted"
 
 
 def test_siblings_share_provider_and_credentials() -> None:

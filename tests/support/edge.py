@@ -94,7 +94,9 @@ class FakeReceiver:
 
     def admit_now(self, token: str, method: str) -> Admitted | None:
         """As the real one: None for everything that is not plainly good."""
-        if self.admit_error is not None or token in self.refusals or token != GOOD or method not in self.methods:
+        if self.admit_error is not None:
+            raise self.admit_error
+        if token in self.refusals or token != GOOD or method not in self.methods:
             return None
         self.admitted += 1
         return Admitted(webhook(), None)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -250,6 +251,39 @@ async def test_a_peer_that_does_not_read_is_cut_off(edge: Edge) -> None:
     async with asyncio.timeout(20):
         await gone.wait()
     assert edge.open == 0
+
+
+async def test_an_endless_answer_ends_with_its_caller_also_when_another_request_waits_behind_it(edge: Edge) -> None:
+    left, receives = asyncio.Event(), []
+
+    async def endless(scope: object, receive: Callable[[], Awaitable[dict[str, object]]], send: object) -> None:
+        async def until_left() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left.set()
+
+        assert callable(send)
+        receives.append(asyncio.create_task(until_left()))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not left.is_set():
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(0.01)
+
+    await edge.start(app=endless)
+    client = await edge.connect()
+    await client.send(b"GET /first HTTP/1.1\r\n\r\n")
+    await client.reply()
+    await client.send(b"GET /second HTTP/1.1\r\n\r\n")
+    await asyncio.sleep(0.05)
+    client.close()
+    try:
+        async with asyncio.timeout(5):
+            await left.wait()
+    finally:
+        left.set()
+        for task in receives:
+            task.cancel()
+    assert len(receives) == 1, "who left is not answered any more"
 
 
 async def test_an_early_answer_reaches_a_caller_that_sends_everything_before_it_reads(edge: Edge) -> None:

@@ -90,6 +90,8 @@ def view_of(delivery: Delivery) -> DeliveryView:
 async def page(call: Call[DeliveryQuery, Nothing]) -> Answer:
     """The deliveries, newest first."""
     query = call.query
+    if query.result_id is not None and query.event_id is not None:  # a delivery tells of one or the other
+        return Answer(200, Paged[DeliveryView](data=[], next_cursor=None))
     read = partial(
         deliveries.page, subscription_id=query.subscription_id, status=query.status,
         result_id=query.result_id or query.event_id,

@@ -281,6 +281,6 @@ def _place(fields: Sequence[Field], pointer: str) -> tuple[str | None, str]:
     for length in range(len(steps), 0, -1):
         name = ".".join(steps[:length])
         if name in names:
-            return name, " ".join(f"line {int(step) + 1}" if step.isdigit() else step for step in steps[length:])
+            return name, " ".join(f"line {int(step) + 1}" if step.isdecimal() else step for step in steps[length:])
     inside = [field.name for field in fields if field.name.startswith(f"{steps[0]}.")]
     return (inside[0], "") if inside else (None, "")

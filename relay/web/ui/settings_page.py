@@ -78,8 +78,9 @@ def _masked(name: str, value: Any) -> str:
 async def create_key(visit: Visit) -> Response:
     """Make a key and show it, once, in this very answer; or say beside the field what is wrong."""
     body, wrong = forms.read(NEW_KEY.fields, visit.form)
-    if str(days := body.pop("days", "")).isdigit():
-        body["expires_at"] = rfc3339(after(visit.now, 86_400 * min(int(days), MOST_DAYS)))
+    if days := str(body.pop("days", "")):
+        counted = min(int(days), MOST_DAYS) if days.isdecimal() and len(days) <= 5 else None
+        body["expires_at"] = days if counted is None else rfc3339(after(visit.now, 86_400 * counted))
     made = forms.unreadable(wrong) if wrong else await forms.outcome(visit.ask(api.create, NewKeyView, body=body))
     if isinstance(made, Problem):
         return await _page(visit, problem=made)

@@ -62,6 +62,7 @@ async def test_deliveries_are_listed_by_what_they_are(on_both: Management, clock
     assert await listed("") == newest_first
     assert await listed(f"subscription_id={there.subscription_id}") == newest_first
     assert await listed(f"result_id={there.result_id}") == newest_first
+    assert await listed(f"result_id={there.result_id}&event_id=evt_{'0' * 32}") == []
     assert await listed(f"job_id={there.job_id}") == newest_first
     assert await listed("job_id=job_" + "0" * 32) == []
     assert await listed("status=exhausted") == [ids["exhausted"]]

@@ -143,6 +143,20 @@ async def test_what_no_column_holds_is_refused_by_place(management: Management) 
         assert (pointer, code) in [(item["pointer"], item["code"]) for item in problem["errors"]]
 
 
+async def test_a_rate_whose_next_turn_no_clock_will_see_is_refused(management: Management) -> None:
+    webhook, made = await management.webhook(), await management.subscription()
+    replay = await management.make("/v1/replays", {"filter": {"created_after": "2026-01-01T00:00:00Z"}})
+    for path, name in (
+        (f"/v1/webhooks/{webhook['id']}", "fetch_rate_per_second"),
+        (f"/v1/subscriptions/{made['id']}", "rate_per_second"),
+        (f"/v1/replays/{replay['id']}", "rate_per_second"),
+    ):
+        for rate in (5e-324, 1e-300, 0.000009):
+            answer = await management.client.patch(path, json={name: rate})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"#/{name}"), path
+        assert (await management.client.patch(path, json={name: 0.00001})).status_code == 200
+
+
 async def test_the_largest_integer_and_odd_characters_survive(on_both: Management) -> None:
     metadata = {"n": 2**63 - 1, "m": -(2**63), "text": "\U0001f600 \u2028 \x7f", "float": 1e308, "": None}
     made = await on_both.webhook("\U0001f600 name", metadata=metadata)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from relay.clock import Instant
 from relay.model import JobStatus
 from tests.support.clock import FakeClock
 from tests.support.management import Management
@@ -81,6 +82,25 @@ async def test_jobs_are_listed_by_what_they_are(on_both: Management, clock: Fake
     assert await listed("created_after=2026-11-21T19:00:20Z") == [failed, completed]
     assert await listed("created_before=2026-11-21T19:00:20Z") == [waiting]
     assert await listed("created_after=2026-11-21T19:00:20.001Z&created_before=2099-01-01T00:00:00%2B02:00") == [failed]
+
+
+async def test_a_fetching_job_is_found_by_its_providers_id_behind_a_page_of_newer_ones(
+    on_both: Management, clock: FakeClock
+) -> None:
+    webhook = await on_both.webhook()
+    made = [
+        job(webhook["id"], Instant(clock.now() + number), status=JobStatus.FETCHING, provider_job_id=f"p-{number}")
+        for number in range(4)
+    ]
+
+    def store(conn: Any) -> None:
+        for item in made:
+            put_job(conn, item, {"id": str(item.provider_job_id)})
+
+    await on_both.database.write(store)
+    for more in ("", f"&webhook_id={webhook['id']}", "&status=waiting"):
+        answer = await on_both.client.get(f"/v1/jobs?status=fetching&provider_job_id=p-0&limit=1{more}")
+        assert [item["id"] for item in answer.json()["data"]] == [made[0].id], more
 
 
 async def test_waiting_ends_when_the_job_does(management: Management, clock: FakeClock) -> None:

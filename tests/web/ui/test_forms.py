@@ -236,6 +236,7 @@ WRONG = [
     ({"filter": "[1]"}, "filter", "object"),
     ({"filter": '{"a": "\\u0000"}'}, "filter", "U+0000"),
     ({"filter": '{"a": "\\ud800"}'}, "filter", "surrogate"),
+    ({"filter": '{"²": "\\u0000"}'}, "filter", "U+0000"),
     ({"filter": '{"a": 99999999999999999999}'}, "filter", "64 bit"),
     ({"filter": "[" * 5000}, "filter", "is not JSON"),
     ({"filter": '{"data.provider": {"$eq": "a"}}', "providers": ["netnut"]}, "providers", "already"),
@@ -317,6 +318,8 @@ async def test_a_key_ends_when_it_was_said_to_and_what_is_wrong_is_said(dashboar
     form = await _opened(dashboard, "/ui/settings", "/ui/keys")
     answer = await _sent(dashboard, form, name="\x01", scope="write")
     assert answer.status_code == 422 and "pattern" in _beside(answer.text, "name")
+    for days in ("²", "soon", "9" * 5000):
+        assert (await _sent(dashboard, form, name="ends", days=days)).status_code == 422, "never is not what was said"
     answer = await _sent(dashboard, form_to(answer.text, "/ui/keys"), name="ends", days="30")
     assert answer.status_code == 200 and re.search("rk_[0-9a-f]{32}_", answer.text)
     (key,) = (await dashboard.management.client.get("/v1/keys")).json()["data"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import subprocess
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -162,6 +165,16 @@ async def test_pause_resume_and_what_the_api_refuses(dashboard: Dashboard) -> No
         stored = (await dashboard.management.client.get(f"/v1/subscriptions/{subscription['id']}")).json()
         assert stored["status"] == status
     assert (await dashboard.post(f"/ui/subscriptions/sub_{'0' * 32}/pause")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["jobs", "jobs?status=failed&limit=5", "deliveries?status=exhausted"])
+async def test_the_command_beside_a_list_asks_the_relay_that_the_shell_knows(dashboard: Dashboard, path: str) -> None:
+    command = re.search('data-copy="(curl[^"]*)"', await dashboard.get(f"/ui/{path}"))
+    assert command
+    shell = 'curl() { printf "%s\\n" "$@"; }; ' + unescape(command[1])
+    given = {"RELAY_URL": "https://relay.example", "RELAY_API_KEY": "rk_1"}
+    said = await asyncio.to_thread(subprocess.check_output, ["sh", "-c", shell], env=given, text=True)
+    assert said.splitlines() == ["-H", "authorization: Bearer rk_1", f"https://relay.example/v1/{path}"]
 
 
 async def test_a_filter_is_tried_on_stored_results(filled: Filled) -> None:
