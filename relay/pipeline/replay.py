@@ -214,8 +214,7 @@ class Replayer:
 
     async def _tidy(self, replay: Replay) -> Replay | None:
         """Bring its pending deliveries where its status says, in transactions that hold nobody up."""
-        write = self._floor.database.write
-        now = self._floor.clock.now()
+        write, now = self._floor.database.write, self._floor.clock.now()
         if replay.status is ReplayStatus.CANCELLED and replay.next_due_at is None:
             while await write(partial(deliveries.cancel_some, now=now, replay_id=replay.id)):
                 pass
@@ -234,10 +233,9 @@ class Replayer:
         """Until cancelled."""
         clock = self._floor.clock
         while True:
-            planned = self._may_plan()
-            if planned:
+            if self._may_plan():
                 await self.run_once()
-            if not planned or not self._is_busy:
+            if not (self._is_busy and self._may_plan()):
                 await clock.sleep(IDLE_SECONDS)
                 continue
             began, worked = clock.monotonic(), clock.worked()
