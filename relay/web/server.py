@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from relay.web.connections import ConnectionLimits, Connections
 from relay.web.direct import Direct
 from relay.web.protocol import GuardedProtocol
 
+BIND_AGAIN_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)  # a process that was killed may hold its port longer than it lives
 RESERVED_FILES: Final = 512  # for the database, fetches and deliveries
 
 
@@ -67,9 +69,20 @@ class Listener:
         if self.site.bound is not None:
             self._server = await loop.create_server(protocol, sock=self.site.bound, backlog=config.backlog)
         else:
-            self._server = await loop.create_server(protocol, self.site.host, self.site.port, backlog=config.backlog)
+            self._server = await self._bind(protocol, config.backlog)
         self._port = int(self._server.sockets[0].getsockname()[1])
         self._sweep()
+
+    async def _bind(self, protocol: Callable[[], GuardedProtocol], backlog: int) -> asyncio.Server:
+        loop, waits = asyncio.get_running_loop(), iter(BIND_AGAIN_SECONDS)
+        while True:
+            try:
+                return await loop.create_server(protocol, self.site.host, self.site.port, backlog=backlog)
+            except OSError as error:
+                wait = next(waits, None)
+                if wait is None or error.errno != errno.EADDRINUSE:
+                    raise
+            await self._clock.sleep(wait)
 
     async def stop(self, seconds: float) -> None:
         """Accept nothing new, let requests under way finish for up to `seconds`, then drop the rest."""

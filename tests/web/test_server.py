@@ -7,12 +7,14 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from relay.clock import SystemClock
-from relay.web.server import Server, Site, connections_allowed, new_event_loop, serve
+from relay.web.server import BIND_AGAIN_SECONDS, Server, Site, connections_allowed, new_event_loop, serve
+from tests.support.clock import FakeClock
 from tests.support.edge import PATH, Client, Edge, post
 from tests.support.stopwatch import Stopwatch
 
@@ -43,6 +45,30 @@ async def ask(port: int, headers: str = "") -> bytes:
     client.close()
     await client.writer.wait_closed()
     return body
+
+
+async def _asks_again(clock: FakeClock, after_seconds: float) -> None:
+    while not clock.sleepers:
+        await asyncio.sleep(0)
+    clock.advance(after_seconds)
+
+
+async def test_a_port_that_is_taken_is_asked_for_again_a_while_as_who_was_killed_may_still_hold_it() -> None:
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        site = replace(answering(b""), port=holder.getsockname()[1])
+        starting = asyncio.create_task(Server([site], clock).start())
+        for wait in BIND_AGAIN_SECONDS:
+            await _asks_again(clock, wait)
+        with pytest.raises(OSError, match="in use"):
+            await starting
+        server = Server([site], clock)
+        starting = asyncio.create_task(server.start())
+        await _asks_again(clock, BIND_AGAIN_SECONDS[0])
+    await _asks_again(clock, BIND_AGAIN_SECONDS[1])
+    await starting
+    assert server.ports == (site.port,)
+    await server.stop()
 
 
 async def test_a_request_under_way_is_finished_at_stop_and_nothing_new_is_taken(edge: Edge) -> None:
