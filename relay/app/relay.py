@@ -260,7 +260,7 @@ class Relay:
             retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
         )  # fmt: skip
         for duty in timed:
-            self.supervisor.watch_duty(duties.by_the_clock(duty, lambda: self.heartbeat.clock_is_right))
+            self.supervisor.watch_duty(duties.while_it_may(duty, self._may_begin))
 
     # --- the edge ---
 
@@ -307,6 +307,9 @@ class Relay:
         for hands in (self.fetching, self.delivering):
             if hands is not None and not self._draining:
                 hands.scheduler.paused = wrong
+
+    def _may_begin(self) -> bool:
+        return self.heartbeat.clock_is_right and not self._draining
 
     def _may_take(self) -> bool:
         return self.disk is None or not self.disk.is_low
