@@ -21,6 +21,7 @@ from relay.providers.reading import Notice, read_notification
 from relay.store.intake import Accept, Key
 
 REJECTED_BODY_BYTES: Final = 64 * 1024
+ENDED_BADLY: Final = frozenset((JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED))
 BOUND_JOB: Final = ":job"  # no header's name: the job of a rejected one's callback URL, sealed with its headers
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/-]{0,1000}", re.ASCII)
 _SHA256: Final = hashlib.sha256()
@@ -107,6 +108,7 @@ class Preparer:
             new_job=job if takes_new else None,
             changes=job,
             inline=inline,
+            ended_badly=inline and notice.status in ENDED_BADLY,
             keeps_deadline=notice.expires_at is None and binding.profile.retention.anchor == "submitted",
             sibling_ids=siblings,
         )
