@@ -12,7 +12,7 @@ import structlog
 from relay import __version__
 from relay.app import calls, duties, edge, guards, serving
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
-from relay.clock import Clock, SystemClock
+from relay.clock import Clock, CorrectedClock, SystemClock
 from relay.ids import new_id
 from relay.model import Job
 from relay.outbound.addresses import AddressPolicy
@@ -134,9 +134,10 @@ class Relay:
         await guards.check_keys(self.database, self.vault, clock)
         self.configuration = ConfigurationCache(self.database, self.vault.unseal)
         await guards.load_configuration(self.configuration)
-        self.heartbeat = Heartbeat(
-            new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
-        )
+        role = nodes.WORKER if self._works else "server"
+        self.heartbeat = Heartbeat(new_id("node", clock.now()), role, self.database, clock)
+        if not settings.is_sqlite:  # by a clock that is ahead nobody would do before hours are over what is due now
+            clock = self.clock = CorrectedClock(clock, lambda: self.heartbeat.ahead_seconds)
         self.floor = Floor(
             clock=clock,
             database=self.database,
