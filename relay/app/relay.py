@@ -164,11 +164,8 @@ class Relay:
         self.deliveries_door = DeliveryDoor(
             AddressPolicy((*settings.egress_allow, *subscribers)), self.clock, max_connections=settings.delivery_slots
         )
-        self.providers_door = ProviderDoor(
-            AddressPolicy((*settings.provider_egress_allow, *providers)),
-            self.clock,
-            max_connections=settings.fetch_slots,
-        )
+        policy = AddressPolicy((*settings.provider_egress_allow, *providers))
+        self.providers_door = ProviderDoor(policy, self.clock, max_connections=settings.fetch_slots)
 
     def _assemble_stages(self) -> None:
         settings, floor = self.settings, self.floor

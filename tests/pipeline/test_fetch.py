@@ -285,20 +285,15 @@ async def test_a_signed_inline_payload_is_taken_where_the_profile_trusts_it(
     assert stage.provider.requests == [], "it was authenticated"
 
 
-async def _inline_webhook(stage: Stage) -> Webhook:
-    """Of a provider whose notifications are authenticated and bring the payload."""
-    return await stage.add_webhook(
+async def _failed_in_its_notification(stage: Stage) -> tuple[Webhook, Job]:
+    await stage.add_subscription()
+    webhook = await stage.add_webhook(
         provider="inference-net",
         origins=(ORIGIN,),
         base_url=ORIGIN,
         parameters={"webhook_id": "shown"},
         credentials={"api_key": Secret("k")},
     )
-
-
-async def _failed_in_its_notification(stage: Stage) -> tuple[Webhook, Job]:
-    await stage.add_subscription()
-    webhook = await _inline_webhook(stage)
     answer = await stage.accept(webhook, {"generation_id": "g-1", "data": {"state": "Failed"}}, headers=SHOWN)
     await stage.work_until_idle()
     job = await stage.job(answer.job_id)
@@ -326,29 +321,6 @@ async def test_a_notification_that_says_again_that_it_failed_makes_no_second_res
         await stage.work_until_idle()
     assert [sent.data["status"] for sent in stage.subscribers.sent] == ["failed", "completed"]
     assert stage.provider.requests == [] and (await stage.job(job.id)).status is JobStatus.COMPLETED
-
-
-@pytest.mark.parametrize(
-    ("states", "status"),
-    [
-        (["Success", "Failed"], "completed"),
-        (["Failed", "Success"], "completed"),
-        (["Failed", "Cancelled"], "failed"),
-    ],
-)
-async def test_of_two_notifications_that_nobody_has_read_yet_the_one_with_the_result_is_taken(
-    stage: Stage, states: list[str], status: str
-) -> None:
-    """The last one was, whatever it said: a result that was in our hands came to nothing."""
-    webhook = await _inline_webhook(stage)
-    stage.fetching.scheduler.paused = True
-    for state in states:
-        answer = await stage.accept(webhook, {"generation_id": "g-1", "data": {"state": state}}, headers=SHOWN)
-    stage.fetching.scheduler.paused = False
-    await stage.work_until_idle()
-    job = await stage.job(answer.job_id)
-    assert (job.status, job.due_at, job.inline_notification_id) == (status, None, None)
-    assert stage.provider.requests == []
 
 
 # --- what happens meanwhile ---

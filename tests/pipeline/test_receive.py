@@ -232,19 +232,6 @@ async def test_what_cannot_be_made_durable_is_no_answer(
     assert sqlite_stage.fetching.crew.slots.taken == 0, "the reserved slot is free again"
 
 
-async def test_what_cannot_be_prepared_keeps_no_slot(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One notification after the other took one, until nothing was fetched at once any more."""
-    webhook = await sqlite_stage.add_webhook()
-
-    def siblings(*_: object) -> tuple[str, ...]:
-        raise KeyError("of another webhook, with a profile that was changed")
-
-    monkeypatch.setattr(sqlite_stage.floor.bindings, "siblings", siblings)
-    with pytest.raises(KeyError):
-        await sqlite_stage.receive(webhook, THIN)
-    assert sqlite_stage.fetching.crew.slots.taken == 0
-
-
 # --- verification ---
 
 
