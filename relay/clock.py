@@ -72,7 +72,8 @@ class CorrectedClock:
         self.monotonic, self.worked, self.sleep, self.random = clock.monotonic, clock.worked, clock.sleep, clock.random
 
     def now(self) -> Instant:
-        return after(self._clock.now(), -self._ahead_seconds())
+        ahead_seconds = self._ahead_seconds()
+        return after(self._clock.now(), -ahead_seconds) if ahead_seconds else self._clock.now()
 
 
 def after(instant: Instant, seconds: float) -> Instant:

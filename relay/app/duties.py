@@ -1,5 +1,5 @@
 """What is gathered in memory while the stages work, and written every few seconds: captures and counts. And what is
-done by the time of day, which nobody may do whose clock is wrong."""
+done by the time of day, which nobody may do whose clock is wrong, or who is about to stop."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ async def write_last_counts(floor: Floor | None) -> None:
             await counters.flush(floor.counters, floor.database, floor.clock)
 
 
-def by_the_clock(duty: Duty, is_right: Callable[[], bool]) -> Duty:
-    """The same duty, left undone while the clock is wrong: hours ahead, what others write this moment is old."""
+def while_it_may(duty: Duty, may: Callable[[], bool]) -> Duty:
+    """The same duty, left undone while the clock is wrong: hours ahead, what others write this moment is old. And while
+    the process stops: a probe that is taken then is made by nobody."""
 
     async def run_once() -> int:
-        return await duty.run_once() if is_right() else 0
+        return await duty.run_once() if may() else 0
 
     return replace(duty, run_once=run_once)

@@ -12,7 +12,7 @@ import structlog
 from relay import __version__
 from relay.app import calls, duties, edge, guards, serving
 from relay.app.hands import DeliverHands, FetchHands, NoHands, Platform, deliver_hands, fetch_hands
-from relay.clock import Clock, SystemClock
+from relay.clock import Clock, CorrectedClock, SystemClock
 from relay.ids import new_id
 from relay.model import Job
 from relay.outbound.addresses import AddressPolicy
@@ -134,9 +134,10 @@ class Relay:
         await guards.check_keys(self.database, self.vault, clock)
         self.configuration = ConfigurationCache(self.database, self.vault.unseal)
         await guards.load_configuration(self.configuration)
-        self.heartbeat = Heartbeat(
-            new_id("node", clock.now()), nodes.WORKER if self._works else "server", self.database, clock
-        )
+        role = nodes.WORKER if self._works else "server"
+        self.heartbeat = Heartbeat(new_id("node", clock.now()), role, self.database, clock)
+        if not settings.is_sqlite:  # by a clock that is ahead nobody would do before hours are over what is due now
+            clock = self.clock = CorrectedClock(clock, lambda: self.heartbeat.ahead_seconds)
         self.floor = Floor(
             clock=clock,
             database=self.database,
@@ -163,11 +164,8 @@ class Relay:
         self.deliveries_door = DeliveryDoor(
             AddressPolicy((*settings.egress_allow, *subscribers)), self.clock, max_connections=settings.delivery_slots
         )
-        self.providers_door = ProviderDoor(
-            AddressPolicy((*settings.provider_egress_allow, *providers)),
-            self.clock,
-            max_connections=settings.fetch_slots,
-        )
+        policy = AddressPolicy((*settings.provider_egress_allow, *providers))
+        self.providers_door = ProviderDoor(policy, self.clock, max_connections=settings.fetch_slots)
 
     def _assemble_stages(self) -> None:
         settings, floor = self.settings, self.floor
@@ -260,7 +258,7 @@ class Relay:
             retention_days=self.settings.retention_days, deletes=self.settings.retention == "on",
         )  # fmt: skip
         for duty in timed:
-            self.supervisor.watch_duty(duties.by_the_clock(duty, lambda: self.heartbeat.clock_is_right))
+            self.supervisor.watch_duty(duties.while_it_may(duty, self._may_begin))
 
     # --- the edge ---
 
@@ -307,6 +305,9 @@ class Relay:
         for hands in (self.fetching, self.delivering):
             if hands is not None and not self._draining:
                 hands.scheduler.paused = wrong
+
+    def _may_begin(self) -> bool:
+        return self.heartbeat.clock_is_right and not self._draining
 
     def _may_take(self) -> bool:
         return self.disk is None or not self.disk.is_low

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from relay.app import edge
 from relay.app.observing import Observer
-from relay.clock import CorrectedClock
 from relay.signing.tokens import Cursors
 from relay.web.server import Site
 from relay.web.services import Services
@@ -21,9 +20,7 @@ def listening(of: Relay, *, serves: bool, health_port: int | None, bound: socket
     settings, metrics = of.settings, of.floor.metrics
     observer = Observer(of, metrics)
     if serves:
-        # By a clock that is ahead nobody would fetch what comes in before hours are over, nor believe its signature.
-        clock = CorrectedClock(of.clock, lambda: of.heartbeat.ahead_seconds)
-        of.callback = edge.callback_endpoint(settings, of.receiver, clock, metrics, of.floor.tracer)
+        of.callback = edge.callback_endpoint(settings, of.receiver, of.clock, metrics, of.floor.tracer)
         return edge.sites(settings, services(of), of.callback, of.components, observer, bound)
     return [] if health_port is None else [edge.health_site(settings, health_port, of.components, observer)]
 

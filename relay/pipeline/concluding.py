@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
-from relay.clock import Instant, seconds_between
+from relay.clock import Instant, after, seconds_between
 from relay.errors import StoreUnavailable
 from relay.ids import new_id
 from relay.model import ATTEMPT, RESULT, Attempt, Job, Result, Trigger
@@ -16,12 +20,15 @@ from relay.pipeline.deliver import Deliverer
 from relay.pipeline.fanout import Fanout, Plan
 from relay.pipeline.floor import Floor
 from relay.pipeline.routing import Content
+from relay.store import tracking
 from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Postponed, Settled
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 HELD_SECONDS: Final = 600.0  # how long a result that cannot be fetched twice waits for the database
 HELD_EVERY_SECONDS: Final = 1.0
+TAKES: Final = 3  # how often such a result's job is claimed anew: that it is lost again and again has another reason
 
 
 class Concluder:
@@ -31,6 +38,7 @@ class Concluder:
         self._floor = floor
         self._fanout = fanout
         self._deliverer = deliverer
+        self._keeping: set[asyncio.Task[bool]] = set()
 
     async def postpone(
         self, job: Job, step: Postponed, attempt: Attempt | None, named: str | None = None, taken: str | None = None
@@ -56,10 +64,62 @@ class Concluder:
     ) -> bool:
         """Result, deliveries, attempt and job in one transaction; prepared anew if the configuration changed.
 
-        False: the job is somebody else's by now, and nothing was written.
+        `single_use`: what was fetched is nowhere else any more; it outlasts a database that is away, and this call's
+        being cancelled. False: the job is somebody else's by now, and nothing was written.
         """
         if not conclusion.with_payload:
             await asked.spool.discard()
+        elif single_use:
+            keeping = asyncio.ensure_future(self._keep(job, conclusion, asked, attempt))
+            self._keeping.add(keeping)
+            keeping.add_done_callback(self._kept)
+            return await asyncio.shield(keeping)
+        done = await self._conclude(job, conclusion, asked, attempt)
+        if not done:
+            await self._drop(job, asked)
+        return done
+
+    async def _keep(self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None) -> bool:
+        """See `conclude`. Whoever got the job while the database was away asks in vain: it is claimed anew for what is
+        at hand, and the old claim changes nothing."""
+        until = self._floor.clock.monotonic() + HELD_SECONDS
+        for _ in range(TAKES):
+            if await self._held(until, job, partial(self._conclude, job, conclusion, asked, attempt)):
+                return True
+            taken = await self._held(until, job, partial(self._take, job))
+            if taken is None:
+                break
+            job, attempt = taken, None if attempt is None else replace(attempt, number=taken.attempts + 1)
+        await self._drop(job, asked)
+        return False
+
+    async def _held(self, until: float, job: Job, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it as soon as the database is there, and each time as if for the first: an id that is older than others'
+        would not be counted, and a lease that has run out meanwhile is no lease."""
+        while True:
+            try:
+                return await work()
+            except StoreUnavailable:
+                if self._floor.clock.monotonic() >= until:
+                    raise
+                log.warning("fetch.result_held", job_id=job.id)
+                await self._floor.clock.sleep(HELD_EVERY_SECONDS)
+
+    async def _take(self, job: Job) -> Job | None:
+        lease_until = after(self._floor.clock.now(), self._floor.lease_seconds)
+        take = partial(tracking.take_for_result, job_id=job.id, lease_until=lease_until)
+        return await self._floor.database.write(take)
+
+    def _kept(self, keeping: asyncio.Task[bool]) -> None:
+        self._keeping.discard(keeping)
+        if not keeping.cancelled():
+            keeping.exception()  # whoever waited for it has it; asyncio need not complain where nobody did
+
+    async def _drop(self, job: Job, asked: Asked) -> None:
+        await asked.spool.discard()
+        log.warning("fetch.lease_lost", job_id=job.id)
+
+    async def _conclude(self, job: Job, conclusion: Conclusion, asked: Asked, attempt: Attempt | None) -> bool:
         content = Content(asked.whole if conclusion.with_payload else None)
         while True:
             configuration = self._floor.configuration.current
@@ -83,7 +143,7 @@ class Concluder:
             )  # fmt: skip
             try:
                 body = self._envelope(result, asked, content.is_json) if plan.needs_envelope else None
-                settled = await self._settle(settlement, patiently=single_use and conclusion.with_payload)
+                settled = await self._floor.database.submit(SETTLE_FETCH, settlement)
             except BaseException:
                 plan.release()
                 raise
@@ -93,8 +153,6 @@ class Concluder:
                 return True
             plan.release()
             if settled is Settled.LOST:
-                await asked.spool.discard()
-                log.warning("fetch.lease_lost", job_id=job.id)
                 return False
             await self._floor.configuration.refresh(seen=configuration.version)
 
@@ -104,18 +162,6 @@ class Concluder:
         counters = self._floor.counters
         counters.fetched(job.webhook_id, attempt)
         counters.stored(result, [delivery.subscription_id for delivery in plan.deliveries], took_ms)
-
-    async def _settle(self, settlement: FetchSettlement, *, patiently: bool) -> Settled:
-        """Write it; `patiently`: what was fetched is nowhere else any more, so it outlasts a database that is away."""
-        until = self._floor.clock.monotonic() + (HELD_SECONDS if patiently else 0.0)
-        while True:
-            try:
-                return await self._floor.database.submit(SETTLE_FETCH, settlement)
-            except StoreUnavailable:
-                if self._floor.clock.monotonic() >= until:
-                    raise
-                log.warning("fetch.result_held", job_id=settlement.job_id)
-                await self._floor.clock.sleep(HELD_EVERY_SECONDS)
 
     def _count(self, job: Job, result: Result) -> None:
         webhook = self._floor.configuration.current.webhooks.get(job.webhook_id)

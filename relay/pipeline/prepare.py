@@ -21,6 +21,7 @@ from relay.providers.reading import Notice, read_notification
 from relay.store.intake import Accept, Key
 
 REJECTED_BODY_BYTES: Final = 64 * 1024
+ENDED_BADLY: Final = frozenset((JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED))
 BOUND_JOB: Final = ":job"  # no header's name: the job of a rejected one's callback URL, sealed with its headers
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/-]{0,1000}", re.ASCII)
 _SHA256: Final = hashlib.sha256()
@@ -92,25 +93,31 @@ class Preparer:
                 config_version=version, notification=notification, body=inbound.body, dedupe_key=key, job_id=job_id
             )
         takes_new = webhook.untracked == "accept" and job_id is None
-        job = self._new_job(binding, notice, inbound.received_at, claim(webhook.id) if takes_new else None)
+        named = job_keys(notice.provider_job_id, notice.response_url)
+        siblings = self._floor.bindings.siblings(webhook, self._floor.configuration.current.webhooks)
+        inline = notice.inline and binding.takes_inline and problem is None
+        job = self._new_job(binding, notice, inbound.received_at, claim if takes_new else never)
         return Accept(
             config_version=version,
             notification=notification,
             body=inbound.body,
             dedupe_key=key,
             about_one_job=notice.delivery_id is None,
-            keys=job_keys(notice.provider_job_id, notice.response_url),
+            keys=named,
             job_id=job_id,
             new_job=job if takes_new else None,
             changes=job,
-            inline=notice.inline and binding.takes_inline and problem is None,
+            inline=inline,
+            ended_badly=inline and notice.status in ENDED_BADLY,
             keeps_deadline=notice.expires_at is None and binding.profile.retention.anchor == "submitted",
-            sibling_ids=self._floor.bindings.siblings(webhook, self._floor.configuration.current.webhooks),
+            sibling_ids=siblings,
         )
 
-    def _new_job(self, binding: Binding, notice: Notice, now: Instant, lease_until: Instant | None) -> Job:
+    def _new_job(self, binding: Binding, notice: Notice, now: Instant, claim: Claim) -> Job:
         anchor = notice.completed_at if notice.completed_at is not None and notice.completed_at <= now else now
         deadline = notice.expires_at or after(anchor, binding.retention_seconds)
+        give_up_at = after(self._floor.clock.now(), self._floor.give_up_seconds)
+        lease_until = claim(binding.webhook.id)  # last: should anything fail after it, nobody gives the slot back
         return Job(
             id=new_id(JOB, now),
             webhook_id=binding.webhook.id,
@@ -120,7 +127,7 @@ class Preparer:
             provider_status=notice.provider_status,
             metadata={},
             deadline=deadline,
-            give_up_at=after(self._floor.clock.now(), self._floor.give_up_seconds),
+            give_up_at=give_up_at,
             created_at=now,
             notified_at=now,
             completed_at=None,

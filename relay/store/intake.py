@@ -49,6 +49,7 @@ class Accept:
     new_job: Job | None = None  # inserted if no key is known; None = only tracked jobs are taken
     changes: Job | None = None  # what the notification says of the job, for one that is known already
     inline: bool = False  # the body is the payload, if the job has nothing to fetch
+    ended_badly: bool = False  # the body says so: it does not take the place of another that nobody has read yet
     keeps_deadline: bool = False  # a known job's: what the provider drops it by began before this notification
     sibling_ids: tuple[str, ...] = ()  # other webhooks on the same provider account
     stored_before: bool = False  # a reprocessed one: its row is there
@@ -279,6 +280,8 @@ def woken_job(job: Job, item: Accept) -> Job:
     template = item.changes
     now: Instant = item.notification.received_at
     inline = item.inline and job.response_url is None
+    if item.ended_badly and job.inline_notification_id is not None and (job.lease_until or 0) <= now:
+        inline = False
     return replace(
         job,
         status=job.status if job.status.is_final else JobStatus.FETCHING,

@@ -92,6 +92,9 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     found = get(conn, id)  # another process may have erased or deleted it meanwhile
     if found is None:
         return False
+    # Deliveries, the configuration, jobs and replays: who settles locks them in this order, too.
+    conn.execute(select(deliveries.c.id).where(*_pending(id)).order_by(deliveries.c.id).with_for_update())
+    configuration.bump(conn)  # every process then drops the envelopes that it has in memory
     _erase_notifications(conn, found)
     idempotency.erase(conn, found.job_id)
     usage.subtract(conn, found.webhook_id, [(found.id, found.size_bytes or 0)])
@@ -101,7 +104,6 @@ def erase(conn: Connection, id: str, now: Instant) -> bool:
     emptied = {"payload_id": None, "size_bytes": None, "sha256": None, "error": None}
     conn.execute(update(results).where(results.c.id == id).values(emptied))
     _cancel_deliveries(conn, id, now)
-    configuration.bump(conn)  # every process then drops the envelopes that it has in memory
     return True
 
 
@@ -134,7 +136,6 @@ def _erase_quotations(conn: Connection, result: Result) -> None:
 
 
 def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
-    mine = (deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value)
     ended = {
         "status": DeliveryStatus.CANCELLED.value,
         "settled_at": now,
@@ -144,7 +145,11 @@ def _cancel_deliveries(conn: Connection, result_id: str, now: Instant) -> None:
         "claims": deliveries.c.claims + 1,  # whoever is sending it now can no longer settle it
         "last_error": "payload_erased",
     }
-    delivery_rows.end(conn, select(deliveries.c.id, deliveries.c.replay_id).where(*mine), ended)
+    delivery_rows.end(conn, select(deliveries.c.id, deliveries.c.replay_id).where(*_pending(result_id)), ended)
+
+
+def _pending(result_id: str) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.result_id == result_id, deliveries.c.status == DeliveryStatus.PENDING.value
 
 
 def drop_payloads(conn: Connection, payload_ids: Sequence[str]) -> None:

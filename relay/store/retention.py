@@ -54,6 +54,7 @@ def old_results(connection: Connection, webhook_id: str, before: Instant) -> lis
 def drop_results(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
     """Delete those of these results that may go, with payloads, deliveries and attempts; how many."""
     usage.held(connection, webhook_id)
+    _hold_deliveries(connection, ids)
     rows = list(connection.execute(_droppable(webhook_id).where(results.c.id.in_(ids))))
     _drop_results(connection, webhook_id, rows)
     return len(rows)
@@ -68,6 +69,7 @@ def drop_excess(connection: Connection, webhook_id: str, ids: Sequence[str], mos
     """Delete as many of these results, oldest first, as there are too many, with their jobs and notifications; how
     many."""
     usage.held(connection, webhook_id)
+    _hold_deliveries(connection, ids)
     excess = usage.stored(connection, webhook_id) - most_bytes
     rows = []
     for row in connection.execute(_droppable(webhook_id).where(results.c.id.in_(ids)).order_by(results.c.id)):
@@ -93,6 +95,13 @@ def _droppable(webhook_id: str) -> Select[Any]:
     waits = exists().where(deliveries.c.result_id == results.c.id, deliveries.c.status == DeliveryStatus.PENDING.value)
     columns = (results.c.id, results.c.job_id, results.c.payload_id, results.c.size_bytes)
     return select(*columns).where(results.c.webhook_id == webhook_id, ~waits)
+
+
+def _hold_deliveries(connection: Connection, result_ids: Sequence[str]) -> None:
+    """Whoever is about to delete calls this before looking: what somebody has retried is seen, and what somebody wants
+    to retry from now on is gone by then."""
+    mine = select(deliveries.c.id).where(deliveries.c.result_id.in_(result_ids))
+    connection.execute(mine.order_by(deliveries.c.id).with_for_update())
 
 
 def _drop_results(connection: Connection, webhook_id: str, rows: Sequence[Any]) -> None:
@@ -151,6 +160,8 @@ def old_notifications(connection: Connection, webhook_id: str, before: Instant) 
 def drop_notifications(connection: Connection, webhook_id: str, ids: Sequence[str]) -> int:
     """Delete those of these notifications that may go; how many."""
     mine = (notifications.c.webhook_id == webhook_id, notifications.c.id.in_(ids))
+    held = select(notifications.c.id).where(*mine).order_by(notifications.c.id)
+    connection.execute(held.with_for_update())  # and then look: one that was read anew meanwhile has a job
     query = select(notifications.c.id, notifications.c.payload_id).where(*mine, _jobless())
     rows = list(connection.execute(query))
     _drop_payloads(connection, [row.payload_id for row in rows if row.payload_id is not None])

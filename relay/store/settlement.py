@@ -276,14 +276,14 @@ def settle_deliveries(connection: Connection, items: list[DeliverySettlement]) -
             unsettled.discard(item.delivery_id)
             done.append(_with_fresh_budget(item, ours[item.delivery_id]))
     if done:
+        for item in done:  # before the counts of replays: who plans one locks the configuration first, too
+            if item.disable_subscription is not None:
+                asked_at = item.now if item.attempt is None else item.attempt.started_at
+                _disable(connection, item.disable_subscription, item.disable_reason, asked_at, item.now)
         held_off = replays.settled(connection, [(ours[item.delivery_id].replay_id, item.status) for item in done])
         values = [_delivery_values(item, ours[item.delivery_id], held_off) for item in done]
         _SETTLE_DELIVERY.run(connection, values)
         attempt_rows.insert(connection, [item.attempt for item in done if item.attempt is not None])
-        for item in done:
-            if item.disable_subscription is not None:
-                asked_at = item.now if item.attempt is None else item.attempt.started_at
-                _disable(connection, item.disable_subscription, item.disable_reason, asked_at, item.now)
     return outcomes
 
 

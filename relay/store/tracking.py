@@ -127,11 +127,25 @@ def ask_by(connection: Connection, job_id: str, due_at: Instant) -> Job | None:
 
 def take(connection: Connection, job_id: str, lease_until: Instant) -> Job | None:
     """Claim an unfinished job from whoever works on it; one that has ended is left as it is."""
+    job = _locked(connection, job_id)
+    return job if job is None or job.status.is_final else _taken(connection, job, lease_until)
+
+
+def take_for_result(connection: Connection, job_id: str, lease_until: Instant) -> Job | None:
+    """Claim a job from whoever works on it, for a completed result that is at hand; None when it has one already, or
+    was cancelled, or is gone. What it ended as without one, a completed result supersedes."""
+    job = _locked(connection, job_id)
+    if job is None or job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+        return None
+    return _taken(connection, job, lease_until)
+
+
+def _locked(connection: Connection, job_id: str) -> Job | None:
     row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
-    job = None if row is None else job_rows.read(row)
-    if job is None or job.status.is_final:
-        return job
-    taken = replace(job, claims=job.claims + 1, lease_until=lease_until)
-    claim = {"claims": taken.claims, "lease_until": lease_until}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(claim))
-    return taken
+    return None if row is None else job_rows.read(row)
+
+
+def _taken(connection: Connection, job: Job, lease_until: Instant) -> Job:
+    claim = {"claims": job.claims + 1, "lease_until": lease_until}
+    connection.execute(update(jobs).where(jobs.c.id == job.id).values(claim))
+    return replace(job, claims=job.claims + 1, lease_until=lease_until)

@@ -36,6 +36,7 @@ HANDFUL_SECONDS: Final = 0.25
 SHORTEST_SECONDS: Final = 0.002
 CLOCK_SECONDS: Final = 0.001  # so much too early a sleep may end
 TAKEN_SECONDS: Final = 5.0  # how long an id that somebody else holds is left alone
+LOCKED_SECONDS: Final = 0.25  # the first time: it may only have been locked, by a notification that came this moment
 
 
 class Scheduler(Generic[W]):
@@ -157,8 +158,9 @@ class Scheduler(Generic[W]):
         return first
 
     def _offer(self, found: Iterable[Due], under_way: Collection[str]) -> None:
+        now = self._clock.monotonic()
         for item in found:
-            if item.id in under_way or item.id in self._crew or item.id in self._taken_until:
+            if item.id in under_way or item.id in self._crew or self._taken_until.get(item.id, now) > now:
                 continue
             if not self._lanes.offer(item):
                 self._more.add(item.lane)
@@ -166,7 +168,8 @@ class Scheduler(Generic[W]):
     def _forget_taken(self) -> None:
         now = self._clock.monotonic()
         if self._taken_until:
-            self._taken_until = {row: until for row, until in self._taken_until.items() if until > now}
+            known = self._taken_until.items()
+            self._taken_until = {row: until for row, until in known if until + TAKEN_SECONDS > now}
 
     async def _claim(self, picked: list[tuple[str, str]]) -> int:
         """Claim what was picked. Slots of what somebody else got first go back."""
@@ -183,7 +186,8 @@ class Scheduler(Generic[W]):
         for row in rows:
             self._start(lanes.pop(row.id), row)
         for row_id, lane in lanes.items():
-            self._taken_until[row_id] = self._clock.monotonic() + TAKEN_SECONDS
+            seconds = TAKEN_SECONDS if row_id in self._taken_until else LOCKED_SECONDS
+            self._taken_until[row_id] = self._clock.monotonic() + seconds
             self._crew.release(lane)
         return len(rows)
 

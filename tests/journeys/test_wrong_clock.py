@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relay.clock import Instant, SystemClock, after
+from relay.clock import Instant, SystemClock, after, parse_rfc3339
 from relay.store import breakers, payloads, results, schema
 from relay.store.breakers import Breaker
 from relay.store.bulk import insert_many
@@ -64,6 +65,33 @@ async def test_what_it_takes_in_is_fetched_by_the_others_as_soon_as_ever(
             f"/v1/jobs/{job['id']}", lambda job: job["status"] == "completed", seconds=SOON_SECONDS
         )
         assert done["created_at"] <= done["completed_at"]
+
+
+async def test_what_people_ask_it_for_is_done_by_the_others_as_soon_as_ever(
+    stage_postgres_url: str, tmp_path: Path
+) -> None:
+    """A job that was tracked there, or a delivery that was retried, waited for hours."""
+    serving, working = (settings_of(stage_postgres_url, tmp_path / name) for name in ("serving", "working"))
+    async with stand_ins() as (netnut, sink, session), running(serving, OtherZone(HOURS), works=False):
+        world = World(session, serving.public_url, netnut, sink)
+        webhook = await world.webhook()
+        await world.subscribe()
+        trace = netnut.open()
+        url = f"{netnut.url}/results/{trace.id}"
+        wanted = {"webhook_id": webhook["id"], "provider_job_id": trace.id, "response_url": url}
+        job = await world.post("/v1/jobs", wanted)
+        assert abs(parse_rfc3339(job["created_at"]) - SystemClock().now()) < HOURS * 100
+        async with running(working, serves=False):
+            path = f"/v1/deliveries?job_id={job['id']}"
+            page = await world.until(path, lambda page: _are(page, "delivered"), seconds=SOON_SECONDS)
+            [delivery] = page["data"]
+            await world.post(f"/v1/deliveries/{delivery['id']}/retry")
+            await world.until(path, lambda page: _are(page, "delivered"), seconds=SOON_SECONDS)
+    assert len(sink.messages) == 2
+
+
+def _are(page: dict[str, Any], status: str) -> bool:
+    return [delivery["status"] for delivery in page["data"]] == [status]
 
 
 async def test_it_takes_no_probe_that_it_will_not_make(stage_postgres_url: str, tmp_path: Path) -> None:

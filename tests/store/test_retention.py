@@ -12,11 +12,11 @@ from sqlalchemy import Connection, insert, select
 
 from relay.clock import Instant, after
 from relay.ids import new_id
-from relay.model import RESULT, DeliveryStatus, JobStatus, Replay, ReplayStatus, Result
-from relay.store import replays, results, retention, schema, usage
+from relay.model import RESULT, DeliveryStatus, JobStatus, NotificationStatus, Replay, ReplayStatus, Result
+from relay.store import deliveries, replays, results, retention, schema, usage
 from relay.store.bulk import insert_many
 from relay.store.database import Database, open_database
-from relay.store.intake import ACCEPT, Accepted
+from relay.store.intake import ACCEPT, Accept, Accepted
 from relay.store.settlement import SETTLE_FETCH, Ended, FetchSettlement, Settled
 from tests.support.postgres import in_thread
 from tests.support.store import (
@@ -24,6 +24,7 @@ from tests.support.store import (
     WEBHOOK_ID,
     a_delivery,
     a_job,
+    a_notification,
     a_result,
     an_accept,
     an_attempt,
@@ -46,10 +47,30 @@ async def _counted(database: Database, number: int) -> list[Result]:
     return sorted(made, key=lambda item: item.id)
 
 
+async def _during(url: str, first: Callable[[Connection], object], second: Callable[[Connection], object]) -> None:
+    """`second` begins before `first` is committed, each on a node of its own."""
+    one, two = await open_database(url), await open_database(url)
+    begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def work_and_wait(connection: Connection) -> None:
+        first(connection)
+        loop.call_soon(begun.set)
+        hold_until(connection, released)
+
+    working = asyncio.ensure_future(one.write(work_and_wait))
+    await begun.wait()
+    following = asyncio.ensure_future(two.write(second))
+    await asyncio.wait([following], timeout=0.2)
+    released.set()
+    await asyncio.gather(working, following)
+    await one.close()
+    await two.close()
+
+
 @pytest.mark.parametrize("name", ["excess", "old", "erased"])
 async def test_two_nodes_that_delete_the_same_subtract_it_once(migrated_postgres_url: str, name: str) -> None:
     """Each subtracted what both had read: the count fell behind, and a webhook could keep more than it may."""
-    one, two = await open_database(migrated_postgres_url), await open_database(migrated_postgres_url)
+    one = await open_database(migrated_postgres_url)
     made = await _counted(one, 6)
     ids = [item.id for item in made]
     works: dict[str, Callable[[Connection], object]] = {
@@ -57,25 +78,46 @@ async def test_two_nodes_that_delete_the_same_subtract_it_once(migrated_postgres
         "old": partial(retention.drop_results, webhook_id="wh_1", ids=ids),
         "erased": partial(results.erase, id=made[0].id, now=LATER),
     }
-    begun, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
-
-    def work_and_wait(connection: Connection) -> None:
-        works[name](connection)
-        loop.call_soon(begun.set)
-        hold_until(connection, released)
-
-    first = asyncio.ensure_future(one.write(work_and_wait))
-    await begun.wait()
-    second = asyncio.ensure_future(two.write(works[name]))
-    await asyncio.wait([second], timeout=0.2)
-    released.set()
-    await first
-    await second
+    await _during(migrated_postgres_url, works[name], works[name])
     [counted] = await rows_of(one, schema.usage)
     assert counted["bytes"] == sum(row["size_bytes"] or 0 for row in await rows_of(one, schema.results))
     assert counted["bytes"] == {"excess": 400, "old": 0, "erased": 500}[name]
     await one.close()
-    await two.close()
+
+
+@pytest.mark.parametrize("much", [False, True], ids=["old", "excess"])
+async def test_a_result_that_somebody_has_retried_this_moment_is_kept(migrated_postgres_url: str, much: bool) -> None:
+    """It was looked at a moment too early, and deleted with the delivery that had just been asked for."""
+    database = await open_database(migrated_postgres_url)
+    [result] = await _counted(database, 1)
+    delivery = a_delivery(result_id=result.id, status=DeliveryStatus.EXHAUSTED, due_at=None)
+    await put_deliveries(database, delivery)
+    drop = partial(retention.drop_excess, most_bytes=0) if much else retention.drop_results
+    await _during(
+        migrated_postgres_url,
+        partial(deliveries.retry, id=delivery.id, now=LATER),
+        partial(drop, webhook_id="wh_1", ids=[result.id]),
+    )
+    assert [row["id"] for row in await rows_of(database, schema.results)] == [result.id]
+    assert [row["status"] for row in await rows_of(database, schema.deliveries)] == ["pending"]
+    await database.close()
+
+
+async def test_a_notification_that_is_read_anew_this_moment_is_kept(migrated_postgres_url: str) -> None:
+    """The job that came of it would have been left without its payload."""
+    database = await open_database(migrated_postgres_url)
+    given = a_notification(status=NotificationStatus.UNPROCESSABLE)
+    await database.submit(ACCEPT, Accept(config_version=1, notification=given, body=b"{}"))
+    again = an_accept("p-1", notification=a_notification(id=given.id), stored_before=True, inline=True)
+    await _during(
+        migrated_postgres_url,
+        lambda connection: ACCEPT.apply(connection, [again]),
+        partial(retention.drop_notifications, webhook_id=WEBHOOK_ID, ids=[given.id]),
+    )
+    [row] = await rows_of(database, schema.notifications)
+    [job] = await rows_of(database, schema.jobs)
+    assert (row["id"], row["job_id"], job["inline_notification_id"]) == (given.id, job["id"], given.id)
+    await database.close()
 
 
 async def test_what_is_erased_stands_in_no_error_and_no_excerpt(database: Database) -> None:

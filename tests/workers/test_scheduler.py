@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +18,8 @@ from relay.errors import StoreUnavailable
 from relay.ids import new_id, replayed_id
 from relay.model import DELIVERY, JOB, SUBSCRIPTION, Job, SubscriptionStatus
 from relay.store import schema
-from relay.workers.scheduler import TAKEN_SECONDS
+from relay.store.database import open_database
+from relay.workers.scheduler import LOCKED_SECONDS, TAKEN_SECONDS
 from relay.workers.shares import Share
 from tests.support.doors import Page, answer_with
 from tests.support.stage import ORIGIN, Plan, Stage
@@ -25,11 +29,20 @@ from tests.support.store import (
     a_job,
     bulk_deliveries,
     delivery_of,
+    hold_until,
     job_of,
     put_deliveries,
     put_jobs,
     rows_of,
 )
+
+
+@pytest.fixture
+async def postgres_stage(stage_postgres_url: str) -> AsyncIterator[Stage]:
+    """For what only happens between nodes."""
+    opened = await Stage.open(stage_postgres_url)
+    yield opened
+    await opened.close()
 
 
 async def due_jobs(stage: Stage, count: int, **changes: Any) -> list[Job]:
@@ -290,10 +303,38 @@ async def test_what_somebody_else_holds_is_left_alone_for_a_while(stage: Stage) 
     row = a_job(webhook_id=webhook.id, response_url=f"{ORIGIN}/1", lease_until=lease, claims=1)
     await put_jobs(stage.database, row)
     await stage.work_until_idle()
-    assert stage.provider.requests == []
-    stage.clock.advance(TAKEN_SECONDS + 0.1)
+    for wait in (LOCKED_SECONDS + 0.1, 3):  # the lease is over by then
+        stage.clock.advance(wait)
+        await stage.work_until_idle()
+        assert stage.provider.requests == []
+    stage.clock.advance(TAKEN_SECONDS - 2.9)
     await stage.work_until_idle()
     assert len(stage.provider.requests) == 1
+
+
+async def test_what_was_only_locked_for_a_moment_is_fetched_soon_after(
+    stage_postgres_url: str, postgres_stage: Stage
+) -> None:
+    """A notification that came while it was claimed: the only node left the job alone for seconds."""
+    stage, other = postgres_stage, await open_database(stage_postgres_url)
+    row = a_job(webhook_id=(await stage.add_webhook()).id, response_url=f"{ORIGIN}/1")
+    await put_jobs(stage.database, row)
+    locked, released, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def notify(connection: Connection) -> None:
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id == row.id).values(step=0))
+        loop.call_soon(locked.set)
+        hold_until(connection, released)
+
+    notifying = asyncio.ensure_future(other.write(notify))
+    await locked.wait()
+    assert await stage.fetching.scheduler.run_once() == 0
+    released.set()
+    await notifying
+    stage.clock.advance(0.5)
+    await stage.work_until_idle()
+    assert len(stage.provider.requests) == 1
+    await other.close()
 
 
 async def test_by_itself_it_finds_what_becomes_due_to_the_moment(stage: Stage) -> None:
