@@ -96,6 +96,17 @@ def test_a_payload_that_lies_elsewhere_is_followed(
     assert list(hop.candidates(base_url(PROFILES[provider]), "J", "https://job", parameters(provider))) == urls
 
 
+def test_what_an_expired_batch_did_in_time_is_a_partial_result() -> None:
+    batch = {"id": "batch_1", "status": "expired", "output_file_id": "file-1", "error_file_id": "file-2"}
+    verdict = answered("openai", batch)
+    assert verdict.kind == "elsewhere" and verdict.partial and verdict.hop is not None
+    assert verdict.hop.id == "file-1"
+    for nothing in ({**batch, "output_file_id": None}, {"id": "batch_1", "status": "expired"}):
+        assert answered("openai", nothing).kind == "gone"
+    cancelled = answered("openai", {**batch, "status": "cancelled"})
+    assert (cancelled.kind, cancelled.partial) == ("cancelled", False)
+
+
 def test_presigned_urls_never_get_credentials() -> None:
     hops = [hop for profile in PROFILES.values() for hop in profile.fetch.hops]
     assert all(not hop.credentials for hop in hops if not hop.template and not hop.job_url)
