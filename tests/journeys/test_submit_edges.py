@@ -215,6 +215,17 @@ async def test_reads_pass_through_with_credentials_and_make_no_job(openai: Throu
     assert await openai.caller.page("/v1/jobs") == []
 
 
+async def test_a_call_without_an_answer_is_only_called_undone_where_it_is(openai: Through, raw: RawProvider) -> None:
+    raw.says = None
+    read = await openai.send("GET", "/v1/models")
+    assert (read.status, read.body["code"]) == (502, "provider_not_reached")
+    sent = await openai.send("POST", "/v1/files", data=b"document")
+    assert (sent.status, sent.body["code"]) == (502, "call_outcome_unknown")
+    await raw.__aexit__()  # from now on nobody listens there
+    unsent = await openai.send("POST", "/v1/files", data=b"document")
+    assert (unsent.status, unsent.body["code"]) == (502, "provider_not_reached")
+
+
 async def test_an_answer_that_breaks_off_does_not_pass_for_a_whole_one(openai: Through, raw: RawProvider) -> None:
     raw.says, raw.hangs_up = answer(200, b"x" * 300_000)[:200_000], True
     with pytest.raises(aiohttp.ClientError):
