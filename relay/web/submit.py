@@ -213,10 +213,15 @@ def _unanswered(method: str, code: str) -> Problem:
     return Problem(status, "call_outcome_unknown", detail)
 
 
+def _sendable(http_status: int) -> int:
+    """HTTP has no status from 600 on, and no server sends one; walls in front of providers do, such as 999."""
+    return http_status if http_status < 600 else 502
+
+
 def _start(answer: ProviderAnswer) -> dict[str, object]:
     headers = {**dict(headers_to_return(answer.status, answer.headers)), **GUARD}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": answer.status, "headers": raw}
+    return {"type": "http.response.start", "status": _sendable(answer.status), "headers": raw}
 
 
 def _answered(told: Forwarded | Rejected, call: ClientCall) -> Forwarded:
@@ -233,7 +238,7 @@ def _response(told: Forwarded) -> Response:
     if told.replayed:
         headers[REPLAYED] = "true"
     body = b"" if told.http_status in (204, 304) else told.body
-    return Response(body, told.http_status, headers)
+    return Response(body, _sendable(told.http_status), headers)
 
 
 def problem_of(rejected: Rejected) -> Problem:

@@ -64,6 +64,15 @@ async def test_every_answer_comes_back_unchanged(behind: Through, raw: RawProvid
     assert (await behind.job(told))["status"] == state
 
 
+async def test_a_status_that_http_does_not_have_comes_back_as_a_bad_gateway(openai: Through, raw: RawProvider) -> None:
+    raw.says = answer(999, b"go away", content_type="text/plain")
+    told = await openai.submit()
+    assert (told.status, told.raw) == (502, b"go away")
+    assert (await openai.job(told))["status"] == "failed"
+    passed = await openai.send("GET", "/v1/models")
+    assert (passed.status, passed.raw) == (502, b"go away")
+
+
 async def test_nothing_in_an_answer_acts_as_if_relay_had_said_it(behind: Through, raw: RawProvider) -> None:
     raw.says = answer(
         302,
