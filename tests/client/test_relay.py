@@ -175,6 +175,19 @@ def test_waiting_ends_in_time_with_what_was_seen_last(server: FakeApi, client: R
         client.jobs.wait(JOB_ID, timeout=90)
 
 
+@pytest.mark.parametrize("wanted", [JOB_ID, "resp_1"])
+def test_a_short_waiting_is_not_outlasted_by_the_tries_of_one_request(
+    server: FakeApi, client: Relay, clock: FakeClock, wanted: str
+) -> None:
+    answers(server, problem(503, "unavailable", "Not now."))
+    with pytest.raises(WaitTimeout):
+        client.jobs.wait(wanted, timeout=2)
+    assert 2 <= clock.monotonic() < 2.1
+    with pytest.raises(WaitTimeout):
+        client.replays.wait("rpl_1", timeout=2)
+    assert 4 <= clock.monotonic() < 4.1
+
+
 def test_a_job_may_be_named_as_its_provider_does_and_be_heard_of_later(server: FakeApi, client: Relay) -> None:
     done = JOB | {"status": "completed"}
     answers(server, page(), page(), page(JOB), Answer(done))
