@@ -130,7 +130,7 @@ class Fetch:
     completed_at: Paths = ()
     expires_at: Paths = ()
     hops: tuple[Hop, ...] = ()  # where the payload is if not in the answer; the first that fits
-    next_page: Paths = ()  # the URL of the payload's next page, same origin and credentials
+    next_page: Paths = ()  # the URL or path of the payload's next page, same origin and credentials
     selector: Selector = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -195,7 +195,7 @@ def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], 
     is_part = kind == "completed" and reason == "part"
     if kind == "completed" and fetch.hops:
         kind, reason, hop = _follow(fetch, message, reason)
-    next_page = message.url(fetch.next_page) if kind == "completed" and fetch.next_page else None
+    next_page = message.place(fetch.next_page) if kind == "completed" and fetch.next_page else None
     if kind == "completed" and next_page is None and message.has(fetch.next_page, "any"):
         kind, reason = "pending", "no_url"  # there is more, and we cannot tell where
     if kind == "completed" and next_page is None and fetch.complete_when and not message.holds_one(fetch.complete_when):

@@ -192,12 +192,15 @@ def test_a_group_that_is_polled_is_never_finished_because_nobody_says_how_many_b
 def test_a_completed_answer_names_its_next_page_and_others_do_not() -> None:
     url = "https://api.firecrawl.dev/v2/crawl/c1?skip=10"
     assert answered("firecrawl", {"status": "completed", "next": url, "data": []}).next_page == url
+    path = "/v2/crawl/c1?skip=10"
+    assert answered("firecrawl", {"status": "completed", "next": path, "data": []}).next_page == path
     assert answered("firecrawl", {"status": "completed", "next": None, "data": []}).next_page is None
     assert answered("firecrawl", {"status": "scraping", "next": url, "data": []}).next_page is None
 
 
 @pytest.mark.parametrize(
-    "url", ["https://x/\x00", "/v2/crawl/c1?skip=10", 7, True, {"url": "https://x"}, ["https://x"]]
+    "url",
+    ["https://x/\x00", "//x/v2", "/\x00", "v2/crawl/c1", "?skip=10", 7, True, {"url": "https://x"}, ["https://x"]],
 )
 def test_a_next_page_that_cannot_be_asked_for_is_no_last_page(url: object) -> None:
     verdict = answered("firecrawl", {"status": "completed", "next": url, "data": []})
