@@ -165,6 +165,12 @@ class Settings(BaseModel):
     api_key: types.AnyKey | None = _setting(None, "The API key that the command line shows.", "rk_YOUR_KEY")
 
     @property
+    def own_profiles(self) -> Path | None:
+        """Where to read profiles from besides Relay's. Only a directory that somebody named has to be there."""
+        is_default = self.providers_dir == self.data_dir / "providers"
+        return None if is_default and not self.providers_dir.exists() else self.providers_dir
+
+    @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite:")
 

@@ -40,6 +40,13 @@ def test_with_nothing_set_relay_runs_on_a_sqlite_file_on_loopback() -> None:
     assert list(Path().iterdir()) == []  # loading makes no file
 
 
+def test_only_a_directory_of_profiles_that_somebody_named_has_to_be_there() -> None:
+    assert load(environ={}).own_profiles is None
+    assert load(environ={"RELAY_PROVIDERS_DIR": "mine"}).own_profiles == Path("mine")
+    Path(".relay/providers").mkdir(parents=True)
+    assert load(environ={}).own_profiles == Path(".relay/providers")
+
+
 def test_options_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
     Path("relay.toml").write_text('port = 1001\nhost = "file.example"\nretention_days = 3\n')
     settings = load({"port": 1003, "host": None}, environ={"RELAY_PORT": "1002", "RELAY_HOST": "env.example"})

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -103,9 +103,9 @@ class Observer:
                 yield Sample("relay_work_slots", stage, hands.crew.slots.total)
                 yield Sample("relay_leases_lost", stage, hands.leases.lost)
         if self._relay.delivering is not None:
-            for subscription in _living(self._relay.configuration.current.subscriptions):
-                name = self.metrics.subscription_label(subscription.name)
-                yield Sample("relay_breaker_open", (name,), self._relay.breakers.is_open(subscription.id))
+            subscriptions = _living(self._relay.configuration.current.subscriptions)
+            is_open = ((each.name, self._relay.breakers.is_open(each.id)) for each in subscriptions)
+            yield from _flags("relay_breaker_open", self.metrics.subscription_label, is_open)
 
     def _inbound(self) -> Iterator[Sample]:
         if self._relay.server is not None:
@@ -127,13 +127,22 @@ class Observer:
 
     def _configuration(self) -> Iterator[Sample]:
         current = self._relay.configuration.current
-        hooks = {self.metrics.webhook_label(each.name): each for each in _living(current.webhooks)}
-        for name, webhook in hooks.items():
-            rejected = webhook.status is WebhookStatus.CREDENTIALS_REJECTED
-            yield Sample("relay_webhook_credentials_rejected", (name,), rejected)
-        subscriptions = {self.metrics.subscription_label(each.name): each for each in _living(current.subscriptions)}
-        for name, subscription in subscriptions.items():
-            yield Sample("relay_subscription_paused", (name,), subscription.status is not SubscriptionStatus.ACTIVE)
+        hooks, rejected = _living(current.webhooks), WebhookStatus.CREDENTIALS_REJECTED
+        is_rejected = ((each.name, each.status is rejected) for each in hooks)
+        yield from _flags("relay_webhook_credentials_rejected", self.metrics.webhook_label, is_rejected)
+        subscriptions = _living(current.subscriptions)
+        is_paused = ((each.name, each.status is not SubscriptionStatus.ACTIVE) for each in subscriptions)
+        yield from _flags("relay_subscription_paused", self.metrics.subscription_label, is_paused)
+
+
+def _flags(metric: str, label: Callable[[str], str], flags: Iterable[tuple[str, bool]]) -> Iterator[Sample]:
+    """1 where it is so. Names beyond those that labels may have share one label, which is 1 if it is so of any."""
+    found: dict[str, bool] = {}
+    for name, flag in flags:
+        shown = label(name)
+        found[shown] = flag or found.get(shown, False)
+    for shown, flag in found.items():
+        yield Sample(metric, (shown,), flag)
 
 
 def _living(items: Mapping[str, Named]) -> list[Named]:

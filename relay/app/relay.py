@@ -130,7 +130,7 @@ class Relay:
         self.vault = Vault(settings.secret_keys)
         self.tokens = CallbackTokens(settings.secret_keys)
         self.links = PayloadLinks(settings.secret_keys)
-        self.profiles = load_profiles(settings.providers_dir)
+        self.profiles = load_profiles(settings.own_profiles)
         await guards.check_keys(self.database, self.vault, clock)
         self.configuration = ConfigurationCache(self.database, self.vault.unseal)
         await guards.load_configuration(self.configuration)

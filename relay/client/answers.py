@@ -16,6 +16,7 @@ FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 10.0
 LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
 UNDER_WAY: Final = "idempotency_key_running"  # the same request is being answered just now
+MAY_BE_DONE: Final = "call_outcome_unknown"  # of a call to a provider that has no key by which it would be done once
 PROBLEM: Final = "application/problem+json"
 
 

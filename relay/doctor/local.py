@@ -206,7 +206,7 @@ def _host(entry: str) -> str:
 def profiles(settings: Settings) -> Iterator[Finding]:
     """Whether the providers' profiles can be read."""
     try:
-        known = load_profiles(settings.providers_dir)
+        known = load_profiles(settings.own_profiles)
     except RelayError as error:
         yield fail("profiles", str(error), "mend it: `relay provider check FILE` says where")
     else:

@@ -71,7 +71,7 @@ class BodyDecoder:
 
 
 class _Gunzip:
-    """One gzip stream of one or more members (RFC 1952)."""
+    """One gzip stream of one or more members (RFC 1952). Zeros behind a member are padding, as for gzip(1)."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP)
@@ -84,6 +84,9 @@ class _Gunzip:
     def decode(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
                 self._next_member()
             try:
                 piece = self._member.decompress(data, PIECE_BYTES)

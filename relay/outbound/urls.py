@@ -26,6 +26,8 @@ _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+|0x.*", re.ASCII)
+# As in Google's `?GoogleAccessId=x@y`. Behind a path no parser takes it for the end of a userinfo.
+_AT_IN_VALUES: Final = re.compile(r"[^@?/]*//[^@?/]+/[^@?]*\?(?:[^@=&]*+(?:=[^&]*+)?+(?:&|\Z))*+", re.ASCII)
 _SEPARATORS: Final = re.compile(r"/|%2f|%5c", re.ASCII | re.IGNORECASE)
 
 
@@ -89,8 +91,10 @@ def canonical_origin(raw: str) -> str:
 def _refuse_odd_characters(raw: str) -> None:
     if not _PRINTABLE.fullmatch(raw):
         raise UrlRefused("a character is not printable ASCII (write other letters as A-labels or percent-encoded)")
-    if "\\" in raw or "@" in raw or "#" in raw:
-        raise UrlRefused("a backslash, @ or # is not allowed")
+    if "\\" in raw or "#" in raw:
+        raise UrlRefused("a backslash or # is not allowed")
+    if "@" in raw and not _AT_IN_VALUES.fullmatch(raw):
+        raise UrlRefused("an @ is only allowed in the value of a query parameter behind a path")
 
 
 @lru_cache(maxsize=1024)

@@ -49,6 +49,7 @@ class Concluder:
             job_id=job.id,
             claims=job.claims,
             notified_at=job.notified_at,
+            due_at=job.due_at,
             now=self._floor.clock.now(),
             outcome=step,
             attempt=attempt,
@@ -130,6 +131,7 @@ class Concluder:
                 job_id=job.id,
                 claims=job.claims,
                 notified_at=job.notified_at,
+                due_at=job.due_at,
                 now=result.fetched_at,
                 outcome=Ended(
                     result=result, deliveries=plan.deliveries, payload=inline,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from relay.frozen import frozen
 from relay.ids import new_id
 from relay.model import ATTEMPT, Attempt, DeliveryStatus, Secret, Subscription, SubscriptionStatus, Trigger
 from relay.outbound.deliveries import DeliveryDoor, Reply
-from relay.pipeline.breaker import Breakers
+from relay.pipeline.breaker import Breakers, Health, health_of
 from relay.pipeline.envelope import delivery_headers, webhook_timestamp
 from relay.pipeline.excerpt import without_values
 from relay.pipeline.fanout import DeliveryWork
@@ -144,6 +145,7 @@ class Deliverer:
         number = delivery.attempts + 1
         made = number - delivery.budget_from
         schedule = subscription.schedule_seconds or self._schedule
+        await self._ask_before_disabling(subscription.id, reply, now)
         news = self._breakers.report(subscription.id, reply, made=made, started_at=started_at)
         step = next_step(reply, made=made, schedule=schedule, now=now, chance=clock.random())
         if step.last_error is not None:
@@ -184,10 +186,20 @@ class Deliverer:
             outcome=outcome,
         )
 
+    async def _ask_before_disabling(self, subscription_id: str, reply: Reply, now: Instant) -> None:
+        """Somebody may have enabled it a moment ago, at another node: then its failures are forgotten."""
+        if health_of(reply) is not Health.FINE and self._hopeless_since(subscription_id, now) is not None:
+            with suppress(StoreUnavailable):
+                await self._breakers.refresh()
+
+    def _hopeless_since(self, subscription_id: str, now: Instant) -> Instant | None:
+        since, most = self._breakers.failing_since(subscription_id), self._disable_after_seconds
+        return since if most is not None and since is not None and seconds_between(since, now) >= most else None
+
     def _unless_hopeless(self, step: Step, subscription_id: str, now: Instant) -> Step:
         """After days of nothing but failures the subscription is disabled, and its deliveries wait for it."""
-        since, most = self._breakers.failing_since(subscription_id), self._disable_after_seconds
-        if most is None or since is None or seconds_between(since, now) < most or step.disable_reason:
+        since = self._hopeless_since(subscription_id, now)
+        if since is None or step.disable_reason:
             return step
         return Step(DeliveryStatus.PENDING, now, step.last_error, f"nothing but failures since {rfc3339(since)}")
 

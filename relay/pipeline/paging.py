@@ -56,7 +56,7 @@ class Pages:
         question = page_question(before, url)
         if question is None:
             return Reading(error_code="foreign_origin")
-        if url in self._seen:
+        if question.url in self._seen:
             return Reading(error_code="page_loop")
         if len(self._seen) >= MAX_PAGES:
             return Reading(error_code="too_many_pages")

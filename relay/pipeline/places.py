@@ -77,12 +77,17 @@ def hop_question(job: Job, binding: Binding, hop: NextHop, provider_job_id: str 
 
 
 def page_question(asked: Question, url: str) -> Question | None:
-    """How to ask for a further page of an answer: at the same origin, with the same credentials; None elsewhere."""
+    """How to ask for a further page of an answer: at the same origin, with the same credentials; None elsewhere.
+
+    Some providers name it by its path alone.
+    """
     try:
-        same = _origin(asked.url) == _origin(url)
+        origin = _origin(asked.url)
+        whole = origin + url if url.startswith("/") and not url.startswith("//") else url
+        same = _origin(whole) == origin
     except UrlRefused:
         return None
-    return Question(url, asked.authorization, asked.origins) if same else None
+    return Question(whole, asked.authorization, asked.origins) if same else None
 
 
 def _origin(url: str) -> str:

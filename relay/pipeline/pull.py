@@ -83,8 +83,8 @@ class Puller:
                     return messages
                 await rest(clock, min(left, LOOK_AGAIN_SECONDS), rung, given_up)
 
-    async def release(self, subscription_id: str, leases: Collection[Held], delay_seconds: float) -> set[str]:
-        """Give them back before the lease ends; the delivery ids of those whose lease still stood."""
+    async def release(self, subscription_id: str, leases: Collection[Held], delay_seconds: float) -> set[Held]:
+        """Give them back before the lease ends; those that still stood."""
         if not leases:
             return set()
         now = self._floor.clock.now()

@@ -124,16 +124,17 @@ class Fetch:
     complete_when: tuple[Condition, ...] = ()  # none of them holds = completed says too much: it is asked again
     complete_within_seconds: float = COMPLETE_WITHIN_SECONDS  # after this long such an answer is taken as it is
     failed_present: Paths = ()  # true or non-empty there = it failed, even where the status says completed
+    partial_present: Paths = ()  # true or non-empty there = of an expired job a part is there: completed, with a caveat
     job_id: Paths = ()
     error: Paths = ()
     completed_at: Paths = ()
     expires_at: Paths = ()
     hops: tuple[Hop, ...] = ()  # where the payload is if not in the answer; the first that fits
-    next_page: Paths = ()  # the URL of the payload's next page, same origin and credentials
+    next_page: Paths = ()  # the URL or path of the payload's next page, same origin and credentials
     selector: Selector = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        marks = (self.done_present, self.gone_present, self.failed_present)
+        marks = (self.done_present, self.gone_present, self.failed_present, self.partial_present)
         conditions = tuple(condition.path for condition in (*self.gone_when, *self.complete_when))
         facts = (self.status, self.job_id, self.error, self.completed_at, self.expires_at, self.next_page)
         selector = selector_of(*marks, conditions, *facts, *(hop.paths for hop in self.hops))

@@ -50,6 +50,7 @@ def fetch(table: Table, parameters: tuple[Parameter, ...]) -> Fetch:
         complete_when=_conditions(table, "complete_when"),
         complete_within_seconds=table.seconds("complete_within_seconds") or COMPLETE_WITHIN_SECONDS,
         failed_present=table.body_paths("failed_present"),
+        partial_present=table.body_paths("partial_present"),
         job_id=table.paths("job_id"),
         error=table.paths("error"),
         completed_at=table.paths("completed_at"),

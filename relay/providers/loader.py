@@ -26,13 +26,13 @@ _BASE_URL: Final = re.compile(r"(https://[^/?#@\\\s]+)(?:/[A-Za-z0-9._~/-]*)?\Z"
 
 
 def load_profiles(extra_dir: Path | None) -> Mapping[str, Profile]:
-    """The profiles that come with Relay and those of `*.toml` in `extra_dir`, by name.
+    """The profiles that come with Relay and those of `*.toml` in `extra_dir`, which has to be there, by name.
 
     Raises ProfileError; also when a user's file has the name of another profile, so that none is shadowed silently.
     """
     profiles: dict[str, Profile] = {}
     sources: dict[str, str] = {}
-    own = _parsed_files(extra_dir) if extra_dir is not None and extra_dir.is_dir() else ()
+    own = () if extra_dir is None else _parsed_files(extra_dir)
     for profile, source in (*_shipped(), *own):
         if profile.name in profiles:
             raise ProfileError(f"{source}: name: {profile.name!r} is already the name of {sources[profile.name]}")
@@ -62,7 +62,10 @@ def check_file(path: Path) -> list[str]:
 
 
 def _toml_files(directory: Traversable) -> list[Traversable]:
-    return [file for file in directory.iterdir() if file.name.endswith(".toml") and file.is_file()]
+    try:
+        return [file for file in directory.iterdir() if file.name.endswith(".toml") and file.is_file()]
+    except OSError as error:
+        raise ProfileError(f"{directory}: cannot be read as a directory of profiles: {error.strerror}") from None
 
 
 def _read(file: Traversable) -> str:

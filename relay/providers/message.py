@@ -24,6 +24,7 @@ UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}\Z")
 _ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
+_LEADS_ON: Final = re.compile(r"https?://|/(?!/)", re.IGNORECASE)
 _UNIX_TIME: Final = re.compile(r"[0-9]{9,14}(?:\.[0-9]{1,9})?\Z")
 _OPENING: Final[Mapping[MarkerType, bytes]] = {"any": b"", "object": b"{", "array": b"[", "string": b'"'}
 _NO_VALUE: Final = object()
@@ -86,6 +87,11 @@ class Message:
         said."""
         text = self.text(paths, MAX_URL_CHARS + 1)
         return text if text is not None and _ABSOLUTE.match(text) and is_storable_url(text) else None
+
+    def place(self, paths: Paths) -> str | None:
+        """The same, or such a path as leads on at the origin that the message came from: `/more?page=2`."""
+        text = self.text(paths, MAX_URL_CHARS + 1)
+        return text if text is not None and _LEADS_ON.match(text) and is_storable_url(text) else None
 
     def word(self, paths: Paths) -> str | None:
         """An event or a status, in a form that can be stored and shown."""

@@ -64,7 +64,8 @@ class Verdict:
     `not_found` is a 404, which may also mean "not yet"; `gone` is unmistakable. `elsewhere` = completed, and what `hop`
     leads to is the payload. `reason` says why a 2xx answer is pending or a verdict is not the plain meaning of the
     HTTP status: `http_status`, `not_json`, `status`, `unknown_status` (worth a warning), `marker`, `no_marker`,
-    `removed`, `error`, `hop`, `no_url`, `no_content`, `stale_url`, `incomplete` (called completed, does not look it).
+    `removed`, `error`, `hop`, `no_url`, `no_content`, `stale_url`, `part` (of an expired job), `incomplete` (called
+    completed, does not look it).
     """
 
     kind: VerdictKind
@@ -191,9 +192,10 @@ def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], 
     hop: NextHop | None = None
     if kind is None:
         kind, reason = ("pending", "not_json") if values is None else _kind_of_body(fetch, message)
+    is_part = kind == "completed" and reason == "part"
     if kind == "completed" and fetch.hops:
         kind, reason, hop = _follow(fetch, message, reason)
-    next_page = message.url(fetch.next_page) if kind == "completed" and fetch.next_page else None
+    next_page = message.place(fetch.next_page) if kind == "completed" and fetch.next_page else None
     if kind == "completed" and next_page is None and message.has(fetch.next_page, "any"):
         kind, reason = "pending", "no_url"  # there is more, and we cannot tell where
     if kind == "completed" and next_page is None and fetch.complete_when and not message.holds_one(fetch.complete_when):
@@ -205,7 +207,7 @@ def read_answer(profile: Profile, http_status: int, headers: Mapping[str, str], 
         reason=reason,
         provider_status=provider_status,
         provider_job_id=message.identifier(fetch.job_id),
-        partial=finished and provider_status is not None and fetch.is_partial(provider_status),
+        partial=finished and (is_part or (provider_status is not None and fetch.is_partial(provider_status))),
         error=None if finished else message.error(fetch.error),
         completed_at=message.instant(fetch.completed_at),
         expires_at=message.instant(fetch.expires_at),
@@ -260,6 +262,8 @@ def _kind_of_body(fetch: Fetch, message: Message) -> tuple[VerdictKind, str]:
     if provider_status is not None:
         if status is None:
             return "pending", "unknown_status"
+        if status is JobStatus.EXPIRED and message.has(fetch.partial_present, "any"):
+            return "completed", "part"
         if status is not JobStatus.COMPLETED:
             return _KIND_OF_STATUS[status], "status"
     elif not fetch.done_present:

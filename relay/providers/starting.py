@@ -71,6 +71,7 @@ status = ["status"]
 # error = ["error.message", "error"]
 # expires_at = ["expires_at"]
 # next_page = ["next"]          # several pages become one JSON array of their documents
+# partial_present = ["output"]  # of an expired job: what was done in time is there, and is taken with a caveat
 
 # Any other status means "ask again", with a warning: nothing is taken for finished that is not listed here.
 [fetch.statuses]

@@ -143,17 +143,19 @@ def _best(found: set[Acknowledged]) -> Acknowledged:
 
 def release(
     connection: Connection, subscription_id: str, leases: Collection[Held], now: Instant, pull_at: Instant
-) -> set[str]:
-    """Let others take them from `pull_at` on; the ids of those whose lease still stood."""
-    mine = sorted(held(connection, deliveries, leases))
+) -> set[Held]:
+    """Let others take them from `pull_at` on; those that still stood."""
+    mine = {row_id: row.claims for row_id, row in held(connection, deliveries, leases).items()}
     standing = (
-        deliveries.c.id.in_(mine), deliveries.c.subscription_id == subscription_id, deliveries.c.pull_at.is_not(None)
-    )  # fmt: skip
+        deliveries.c.id.in_(sorted(mine)),
+        deliveries.c.subscription_id == subscription_id,
+        deliveries.c.pull_at.is_not(None),
+    )
     free = {"pull_at": pull_at, "claims": deliveries.c.claims + 1, "last_error": RELEASED}
     statement = update(deliveries).where(*standing).values(free).returning(deliveries.c.id)
     released = set(connection.execute(statement).scalars()) if mine else set()
     _close_attempts(connection, sorted(released), now, RELEASED)
-    return released
+    return {(row_id, mine[row_id]) for row_id in released}
 
 
 def _close_attempts(connection: Connection, owner_ids: Sequence[str], now: Instant, error_code: str | None) -> None:

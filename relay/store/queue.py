@@ -144,7 +144,7 @@ def held(connection: Connection, table: Table, claims: Iterable[Held]) -> dict[s
 @lru_cache
 def _held_columns(table: Table) -> tuple[tuple[str, ...], Callable[..., Any]]:
     """What a settlement needs to know of a row that is still ours."""
-    names = ("id", "claims", "status", "attempts", "notified_at", "budget_from", "replay_id", "http_status")
+    names = ("id", "claims", "status", "attempts", "due_at", "notified_at", "budget_from", "replay_id", "http_status")
     columns = tuple(name for name in names if name in table.c)
     return columns, namedtuple("HeldRow", columns)
 

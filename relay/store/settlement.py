@@ -79,6 +79,7 @@ class FetchSettlement:
     learnt_keys: tuple[tuple[str, str, str], ...] = ()  # webhook, kind, value
     provider_job_id: str | None = None  # as the answer named the job; kept if it had no name so far
     taken_notification_id: str | None = None  # whose body was the payload: from now on there is more to ask than that
+    due_at: Instant | None = None  # as the claim saw it: moved since then means "fetch now" too
 
 
 def settle_fetches(connection: Connection, items: list[FetchSettlement]) -> list[Settled]:
@@ -191,9 +192,15 @@ def _write_ended(connection: Connection, items: Sequence[tuple[FetchSettlement, 
 
 
 def _due_again(item: FetchSettlement, ended: Ended, row: Row[Any]) -> Instant | None:
-    """A job that ended without a payload is looked at again if a notification came while it was being asked for."""
+    """A job that ended without a payload is looked at again if that was wished for while it was being asked for."""
     better = ended.result.status is JobStatus.COMPLETED
-    return None if better or row.notified_at == item.notified_at else item.now
+    return None if better or not _was_woken(item, row) else item.now
+
+
+def _was_woken(item: FetchSettlement, row: Row[Any]) -> bool:
+    """Whether a notification came meanwhile, or somebody's wish: what was answered may be older than that."""
+    wished = item.due_at is not None and row.due_at != item.due_at
+    return wished or bool(row.notified_at != item.notified_at)
 
 
 _POSTPONE: Final = Prepared(
@@ -234,7 +241,7 @@ def _postponed_values(item: FetchSettlement, postponed: Postponed, row: Row[Any]
         "named": item.provider_job_id,
         "taken": item.taken_notification_id,
     }
-    if row.notified_at != item.notified_at:  # notified meanwhile: what was answered may be older than that
+    if _was_woken(item, row):
         values |= {"new_status": row.status, "due": item.now, "until": None, "tries": None}  # ask again by what it said
     return values
 

@@ -81,17 +81,21 @@ def _follow_known(connection: Connection, job_id: str, given: Job) -> Job:
     if _can_be_asked_now(known, followed) and given.due_at is not None:
         followed = replace(followed, due_at=min(known.due_at or given.due_at, given.due_at))
         if known.lease_until is not None and known.lease_until > given.created_at:  # who has it does not know that yet
-            followed = replace(followed, notified_at=given.created_at)
+            followed = replace(followed, due_at=_moved(known.due_at, given.created_at))
     changed = {
         "tracked": True,
         "response_url": followed.response_url,
         "provider_job_id": followed.provider_job_id,
         "metadata": dump(followed.metadata),
         "due_at": followed.due_at,
-        "notified_at": followed.notified_at,
     }
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(changed))
     return followed
+
+
+def _moved(due_at: Instant | None, now: Instant) -> Instant:
+    """Due now, and not as before: whoever has the job is to see that."""
+    return now if due_at != now else Instant(now - 1)
 
 
 def _can_be_asked_now(before: Job, now: Job) -> bool:
@@ -103,11 +107,11 @@ def _can_be_asked_now(before: Job, now: Job) -> bool:
 def make_due(connection: Connection, job_id: str, now: Instant) -> Job | None:
     """Have a job fetched now, unless it is completed. Whoever works on it keeps its claim and comes back at once.
 
-    That one is told as if by a notification, for what it is being answered may be older than the wish.
+    That one sees `due_at` moved when settling, for what it is being answered may be older than the wish.
     """
     wanted = (jobs.c.id == job_id, jobs.c.status != JobStatus.COMPLETED.value)
-    notified_at = case((jobs.c.lease_until > now, now), else_=jobs.c.notified_at)
-    connection.execute(update(jobs).where(*wanted).values(due_at=now, notified_at=notified_at))
+    due_at = case((jobs.c.due_at == now, Instant(now - 1)), else_=now)
+    connection.execute(update(jobs).where(*wanted).values(due_at=due_at))
     return job_rows.get(connection, job_id)
 
 

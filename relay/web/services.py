@@ -119,8 +119,8 @@ class Puller(Protocol):
         """Messages as soon as there are some, or none after the wait; given back once nobody waits for them."""
         ...
 
-    async def release(self, subscription_id: str, leases: Collection[Held], delay_seconds: float) -> set[str]:
-        """End leases early; the delivery ids of those that still stood."""
+    async def release(self, subscription_id: str, leases: Collection[Held], delay_seconds: float) -> set[Held]:
+        """End leases early; those that still stood."""
         ...
 
 

@@ -19,6 +19,7 @@ from relay.errors import OutboundError
 from relay.model import Scope, Webhook
 from relay.outbound.provider_door import ProviderAnswer
 from relay.pipeline.calls import ClientCall, Forwarded, Rejected
+from relay.pipeline.exchange import NEVER_SENT
 from relay.pipeline.forwarding import headers_to_return
 from relay.pipeline.submit import Listed
 from relay.providers.submitting import ShownKey, shown_key
@@ -31,6 +32,7 @@ from relay.web.services import Services
 
 PATH: Final = "/submit/{rest:path}"
 JOB_ID: Final = "relay-job-id"
+SAFE: Final = ("GET", "HEAD")
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # documents are uploaded; larger ones go to the provider as a URL
 BUDGET_BYTES: Final = 256 * 1024 * 1024  # of bodies in memory at one time
 RETRY_AFTER_SECONDS: Final = 5
@@ -163,8 +165,7 @@ class SubmitEndpoint:
         except OutboundError as error:
             self._write_line(call.webhook_id, call.method, "passed", error.code, status, size)
             if status is None:
-                code = 504 if error.code == "timed_out" else 502
-                raise Problem(code, "provider_not_reached", f"The provider did not answer: {error.code}.") from None
+                raise _unanswered(call.method, error.code) from None
             # What has gone out is not whole: the server closes the connection, so that nobody takes it for that.
 
     def _write_line(
@@ -203,10 +204,24 @@ def _declared_length(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
+def _unanswered(method: str, code: str) -> Problem:
+    """Of a call that starts no job: whether it may be sent again without doing something twice."""
+    status = 504 if code == "timed_out" else 502
+    if method in SAFE or code in NEVER_SENT:
+        return Problem(status, "provider_not_reached", f"The provider did not answer: {code}.")
+    detail = f"The provider gave no answer ({code}); whether it did what it was asked is not known."
+    return Problem(status, "call_outcome_unknown", detail)
+
+
+def _sendable(http_status: int) -> int:
+    """HTTP has no status from 600 on, and no server sends one; walls in front of providers do, such as 999."""
+    return http_status if http_status < 600 else 502
+
+
 def _start(answer: ProviderAnswer) -> dict[str, object]:
     headers = {**dict(headers_to_return(answer.status, answer.headers)), **GUARD}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": answer.status, "headers": raw}
+    return {"type": "http.response.start", "status": _sendable(answer.status), "headers": raw}
 
 
 def _answered(told: Forwarded | Rejected, call: ClientCall) -> Forwarded:
@@ -223,7 +238,7 @@ def _response(told: Forwarded) -> Response:
     if told.replayed:
         headers[REPLAYED] = "true"
     body = b"" if told.http_status in (204, 304) else told.body
-    return Response(body, told.http_status, headers)
+    return Response(body, _sendable(told.http_status), headers)
 
 
 def problem_of(rejected: Rejected) -> Problem:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import BaseModel
 
@@ -29,6 +30,7 @@ from relay.client import (
     things,
 )
 from relay.errors import SettingError
+from relay.settings import Settings
 from relay.web.api import deliveries, jobs, replays, results, subscription_views, webhook_views
 from tests.support.clock import FakeClock
 from tests.support.fake_api import Answer, FakeApi, Request, fake_api, page, problem
@@ -173,6 +175,19 @@ def test_waiting_ends_in_time_with_what_was_seen_last(server: FakeApi, client: R
         client.jobs.wait(JOB_ID, timeout=90)
 
 
+@pytest.mark.parametrize("wanted", [JOB_ID, "resp_1"])
+def test_a_short_waiting_is_not_outlasted_by_the_tries_of_one_request(
+    server: FakeApi, client: Relay, clock: FakeClock, wanted: str
+) -> None:
+    answers(server, problem(503, "unavailable", "Not now."))
+    with pytest.raises(WaitTimeout):
+        client.jobs.wait(wanted, timeout=2)
+    assert 2 <= clock.monotonic() < 2.1
+    with pytest.raises(WaitTimeout):
+        client.replays.wait("rpl_1", timeout=2)
+    assert 4 <= clock.monotonic() < 4.1
+
+
 def test_a_job_may_be_named_as_its_provider_does_and_be_heard_of_later(server: FakeApi, client: Relay) -> None:
     done = JOB | {"status": "completed"}
     answers(server, page(), page(), page(JOB), Answer(done))
@@ -205,6 +220,29 @@ def test_a_providers_refusal_is_not_the_relays(server: FakeApi, client: Relay) -
     submitted = client.submit("wh_1", "POST", "v1/slow", json={})
     assert (submitted.job_id, submitted.status, submitted.json()) == (JOB_ID, 202, {"id": "p"})
     assert server.requests[-1].headers["idempotency-key"] == server.requests[-2].headers["idempotency-key"]
+
+
+def test_what_the_provider_may_have_done_is_not_asked_for_again(server: FakeApi, client: Relay) -> None:
+    answers(server, problem(504, "call_outcome_unknown", "The provider gave no answer."))
+    with pytest.raises(Unavailable):
+        client.submit("wh_1", "POST", "/v1/files", content=b"document")
+    assert len(server.requests) == 1
+
+
+def test_a_submit_is_waited_for_longer_than_the_relay_waits_for_the_provider(
+    server: FakeApi, client: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float] = []
+    request = httpx2.Client.request
+
+    def noted(self: httpx2.Client, *given: Any, **more: Any) -> httpx2.Response:
+        patience.append(more["timeout"].read)
+        return request(self, *given, **more)
+
+    monkeypatch.setattr(httpx2.Client, "request", noted)
+    answers(server, Answer({"id": "p"}, 202, {"content-type": "application/json"}))
+    client.submit("wh_1", "POST", "/v1/slow", json={})
+    assert patience[0] > Settings.model_fields["fetch_timeout_seconds"].default
 
 
 def test_lists_are_asked_for_in_the_apis_words(server: FakeApi, client: Relay) -> None:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
+from relay import metrics
 from relay.metrics import described
 from tests.support.journey import SECRET_KEY, World, running, settings_of, stand_ins, travelling
 from tests.support.ports import free_port
@@ -47,6 +49,23 @@ async def test_a_round_trip_shows_in_every_metric_that_is_described(sqlite_stage
         SECRET_KEY,
     ):
         assert secret not in text
+
+
+async def test_names_beyond_those_that_labels_may_have_share_one_series_that_hides_nobody(
+    sqlite_stage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_NAMES", 1)
+    async with travelling(sqlite_stage_url, tmp_path) as world:
+        for name in ("first", "second", "third"):
+            made = await world.post("/v1/subscriptions", {"name": name, "url": f"{world.sink.url}/{name}"})
+            if name == "second":
+                await world.post(f"/v1/subscriptions/{made['id']}/pause", {})
+        text = await _scraped(world)
+    assert re.findall(r"^relay_subscription_paused.*", text, re.M) == [
+        'relay_subscription_paused{subscription="first"} 0.0',
+        'relay_subscription_paused{subscription="other"} 1.0',
+    ]
+    assert len(re.findall(r"^relay_breaker_open", text, re.M)) == 2, "no series twice"
 
 
 async def test_on_the_port_that_providers_call_only_a_key_opens_metrics(sqlite_stage_url: str, tmp_path: Path) -> None:

@@ -64,6 +64,15 @@ async def test_every_answer_comes_back_unchanged(behind: Through, raw: RawProvid
     assert (await behind.job(told))["status"] == state
 
 
+async def test_a_status_that_http_does_not_have_comes_back_as_a_bad_gateway(openai: Through, raw: RawProvider) -> None:
+    raw.says = answer(999, b"go away", content_type="text/plain")
+    told = await openai.submit()
+    assert (told.status, told.raw) == (502, b"go away")
+    assert (await openai.job(told))["status"] == "failed"
+    passed = await openai.send("GET", "/v1/models")
+    assert (passed.status, passed.raw) == (502, b"go away")
+
+
 async def test_nothing_in_an_answer_acts_as_if_relay_had_said_it(behind: Through, raw: RawProvider) -> None:
     raw.says = answer(
         302,
@@ -213,6 +222,17 @@ async def test_reads_pass_through_with_credentials_and_make_no_job(openai: Throu
     assert (heard.line, heard.all("range")) == ("GET /v1/files/f-1/content?part=2 HTTP/1.1", ["bytes=0-9"])
     assert heard.all("authorization") == [f"Bearer {KEY}"]
     assert await openai.caller.page("/v1/jobs") == []
+
+
+async def test_a_call_without_an_answer_is_only_called_undone_where_it_is(openai: Through, raw: RawProvider) -> None:
+    raw.says = None
+    read = await openai.send("GET", "/v1/models")
+    assert (read.status, read.body["code"]) == (502, "provider_not_reached")
+    sent = await openai.send("POST", "/v1/files", data=b"document")
+    assert (sent.status, sent.body["code"]) == (502, "call_outcome_unknown")
+    await raw.__aexit__()  # from now on nobody listens there
+    unsent = await openai.send("POST", "/v1/files", data=b"document")
+    assert (unsent.status, unsent.body["code"]) == (502, "provider_not_reached")
 
 
 async def test_an_answer_that_breaks_off_does_not_pass_for_a_whole_one(openai: Through, raw: RawProvider) -> None:

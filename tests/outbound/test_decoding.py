@@ -49,6 +49,19 @@ def test_several_gzip_members_are_one_body() -> None:
     assert decoded("gzip", gzip.compress(b"one,") + gzip.compress(b"two"), 7) == b"one,two"
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_zeros_behind_a_gzip_member_are_padding(size: int) -> None:
+    assert decoded("gzip", gzip.compress(b"one") + bytes(700), size) == b"one"
+    assert decoded("gzip", gzip.compress(b"one") + bytes(9) + gzip.compress(b"two"), size) == b"onetwo"
+    assert decoded("gzip, gzip", gzip.compress(gzip.compress(b"one") + bytes(512)), size) == b"one"
+
+
+@pytest.mark.parametrize("tail", [bytes(9) + b"x", bytes(9) + gzip.compress(b"two")[:-1], b"\x1f"])
+def test_what_is_no_padding_behind_a_gzip_member_is_refused(tail: bytes) -> None:
+    with pytest.raises(DecodeFailed):
+        decoded("gzip", gzip.compress(b"one") + tail)
+
+
 def test_an_empty_body_needs_no_coding() -> None:
     assert decoded("gzip", b"") == b""
 

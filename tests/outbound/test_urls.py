@@ -89,6 +89,12 @@ REFUSED = [
     "https://user:p%40ss@api.good.test/",
     "https://api.good.test/?@evil.test",
     "https://api.good.test;@evil.test/",
+    "https://api.good.test?@evil.test/",
+    "https://api.good.test?x=@evil.test/",
+    "https://api.good.test/@evil.test/",
+    "https://api.good.test/a@evil.test/?x=1",
+    "https://api.good.test/x?y=1&@evil.test/",
+    "https://user:pass@api.good.test/x?y=a@b",
     "https://api.good.test;evil.test/",
     "https://" + "a" * 64 + ".test/",
     "https://" + "a" * 255 + ".test/",
@@ -122,6 +128,12 @@ ACCEPTED = [
     ("https://xn--bcher-kva.test/", "https://xn--bcher-kva.test", "/"),
     ("https://a.test//admin", "https://a.test", "//admin"),
     ("https://a.test/%zz/{x}|y;z?a=%2F&b=c+d&e=f?g", "https://a.test", "/%zz/{x}|y;z?a=%2F&b=c+d&e=f?g"),
+    (
+        "https://storage.test/bucket/o.json?GoogleAccessId=relay@project.test&Expires=1&Signature=a%2Bb",
+        "https://storage.test",
+        "/bucket/o.json?GoogleAccessId=relay@project.test&Expires=1&Signature=a%2Bb",
+    ),
+    ("https://a.test/?x=@evil.test/", "https://a.test", "/?x=@evil.test/"),
     ("https://a.test/a..b/...?x=../y", "https://a.test", "/a..b/...?x=../y"),
 ]
 
@@ -171,7 +183,8 @@ def test_an_origin_with_a_path_or_without_a_scheme_is_refused(raw: str) -> None:
 
 
 PIECES = st.sampled_from(
-    [*"/:@#?%\\.[]0x-~", "https://", "http://", "good.test", "evil.test", "127.1", "xn--bcher-kva", "[::1]", ":443"]
+    [*"/:@#?%\\.[]0x-~=&", "https://", "http://", "good.test", "evil.test", "127.1", "xn--bcher-kva", "[::1]", ":443"]
+    + ["?x="]
 )
 
 
@@ -203,7 +216,9 @@ def outcome(raw: str, *, http: bool, short: bool) -> Target | str:
 
 LEAVES = [(http, short) for http in (False, True) for short in (False, True)]
 SITES = st.lists(PIECES, max_size=4).map("".join)
-TAILS = st.lists(st.sampled_from(["/", "?", ".", "..", "a", "%2e", "%2f", "x=1", "@", "#", "\\", " ", ":"]), max_size=5)
+TAILS = st.lists(
+    st.sampled_from(["/", "?", ".", "..", "a", "%2e", "%2f", "x=1", "x=", "@", "#", "\\", " ", ":"]), max_size=5
+)
 
 
 @given(

@@ -272,6 +272,26 @@ async def test_after_days_of_nothing_but_failures_it_is_disabled(open_stage: Ope
 
 
 @SQLITE_FIRST
+async def test_what_a_person_enabled_is_not_disabled_by_a_node_that_has_not_heard_of_it(open_stage: Opening) -> None:
+    stage = await open_stage(replace(DEFAULT_PLAN, disable_after_seconds=3 * 3600.0))
+    world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")
+    world.down[str(ill.url)] = reply(401)
+    await _results(stage, 3)
+    await stage.work_through(5 * 3600)
+    found = stage.configuration.current.subscriptions[ill.id]
+    assert found.status is SubscriptionStatus.DISABLED
+    await stage.change_subscription(found, status=SubscriptionStatus.ACTIVE, status_reason=None)
+    await stage.database.write(partial(breakers.clear, subscription_id=ill.id))
+    assert stage.breakers.failing_since(ill.id) is not None, "not heard of it"
+    seen = len(_sent(stage, ill))
+    await _results(stage, 1, 100)
+    assert len(_sent(stage, ill)) > seen
+    assert stage.configuration.current.subscriptions[ill.id].status is SubscriptionStatus.ACTIVE
+    row = await _known(stage, ill)
+    assert row is None or row.failing_since > found.updated_at, "its failures count from when it was enabled"
+
+
+@SQLITE_FIRST
 async def test_one_success_is_enough_and_it_can_be_switched_off(open_stage: Opening) -> None:
     stage = await open_stage(replace(DEFAULT_PLAN, disable_after_seconds=None))
     world, ill = Subscribers(stage), await stage.add_subscription(url="https://ill.example/")

@@ -177,6 +177,14 @@ async def test_pages_that_lead_in_a_circle_or_away_end_the_attempt(
         assert seconds_between(stage.clock.now(), job.due_at) >= 600, "asking again hardly helps"
 
 
+async def test_a_next_page_may_be_named_by_its_path_alone(stage: Stage) -> None:
+    path = FIRST.removeprefix(ORIGIN)
+    following = {0: f"{path}?skip=1", 1: f"{path}?skip=2", 2: None}
+    job = await crawled(stage, lambda url: page(numbered(url), following[numbered(url)]))
+    assert job.status == "completed"
+    assert [request.url for request in stage.provider.requests] == [FIRST, f"{FIRST}?skip=1", f"{FIRST}?skip=2"]
+
+
 async def test_there_is_an_end_to_pages(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     assert paging.MAX_PAGES == 1000
     monkeypatch.setattr(paging, "MAX_PAGES", 5)

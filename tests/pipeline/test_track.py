@@ -10,6 +10,7 @@ import pytest
 
 from relay.clock import after, seconds_between
 from relay.model import Job, JobStatus, Notification, Webhook
+from relay.outbound.provider_door import ProviderRequest
 from relay.pipeline.cancel import Cancelled
 from relay.pipeline.outcomes import Refused
 from relay.pipeline.track import Tracked, TrackRequest
@@ -181,6 +182,31 @@ async def test_a_fetch_can_be_asked_for_now(stage: Stage) -> None:
         assert (await stage.job(job.id)).status == expected
     refused = await stage.tracker.fetch_now(await stage.job(job.id))
     assert isinstance(refused, Refused) and refused.code == "job_is_final"
+
+
+@pytest.mark.parametrize("later", [0, 1])
+async def test_a_fetch_that_is_asked_for_during_another_is_made_at_once_and_is_no_notification(
+    sqlite_stage: Stage, later: float
+) -> None:
+    """It counted as one: from then on the provider was polled as if it had said that the result is ready."""
+    webhook = await sqlite_stage.add_webhook(poll_seconds=(1000.0,))
+    job = await tracked(sqlite_stage, webhook)
+    asked = 0
+
+    async def answering(_: ProviderRequest) -> Page:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            sqlite_stage.clock.advance(later)
+            await sqlite_stage.tracker.fetch_now(await sqlite_stage.job(job.id))
+        return PENDING
+
+    sqlite_stage.provider.answering = answering
+    await sqlite_stage.work_through(1200)
+    assert asked == 2, "the wish came while the first was under way"
+    waiting = await sqlite_stage.job(job.id)
+    assert waiting.notified_at is None and waiting.due_at is not None
+    assert seconds_between(sqlite_stage.clock.now(), waiting.due_at) > 700, "polled by the webhook's own waits"
 
 
 async def test_who_waits_for_a_job_is_woken_when_it_ends(stage: Stage) -> None:

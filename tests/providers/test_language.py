@@ -116,6 +116,7 @@ WRONG = [
     (MINIMAL + "next_page = 7", "fetch.next_page: expected a list of texts"),
     (MINIMAL + 'suffix = "status"', "fetch.suffix: expected a path such as /status"),
     (MINIMAL + 'prefers_url = true', "fetch.prefers_url: unknown key"),
+    (MINIMAL + 'partial_present = ["header:x"]', "fetch.partial_present: expected paths in the JSON body"),
     (MINIMAL + 'failed_present = ["header:x"]', "fetch.failed_present: expected paths in the JSON body"),
     (TEMPLATE + '[[fetch.others]]\ntemplate = "/x/{job_id}"', "fetch.others[0].ids: is missing; expected ids,"),
     (TEMPLATE + '[[fetch.others]]\nids = ["a*"]', "fetch.others[0].template: is missing"),

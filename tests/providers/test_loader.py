@@ -152,8 +152,11 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         load_profiles(tmp_path)
 
 
-def test_a_directory_that_does_not_exist_holds_no_profiles(tmp_path: Path) -> None:
-    assert set(load_profiles(tmp_path / "none")) == set(load_profiles(None))
+def test_what_is_no_directory_of_profiles_is_named(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text(FULL)
+    for wrong in ("none", "acme.toml"):
+        with pytest.raises(ProfileError, match=rf"{wrong}: cannot be read as a directory of profiles"):
+            load_profiles(tmp_path / wrong)
 
 
 def test_the_loaded_profiles_cannot_be_changed() -> None:

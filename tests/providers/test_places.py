@@ -96,6 +96,17 @@ def test_a_payload_that_lies_elsewhere_is_followed(
     assert list(hop.candidates(base_url(PROFILES[provider]), "J", "https://job", parameters(provider))) == urls
 
 
+def test_what_an_expired_batch_did_in_time_is_a_partial_result() -> None:
+    batch = {"id": "batch_1", "status": "expired", "output_file_id": "file-1", "error_file_id": "file-2"}
+    verdict = answered("openai", batch)
+    assert verdict.kind == "elsewhere" and verdict.partial and verdict.hop is not None
+    assert verdict.hop.id == "file-1"
+    for nothing in ({**batch, "output_file_id": None}, {"id": "batch_1", "status": "expired"}):
+        assert answered("openai", nothing).kind == "gone"
+    cancelled = answered("openai", {**batch, "status": "cancelled"})
+    assert (cancelled.kind, cancelled.partial) == ("cancelled", False)
+
+
 def test_presigned_urls_never_get_credentials() -> None:
     hops = [hop for profile in PROFILES.values() for hop in profile.fetch.hops]
     assert all(not hop.credentials for hop in hops if not hop.template and not hop.job_url)
@@ -181,12 +192,15 @@ def test_a_group_that_is_polled_is_never_finished_because_nobody_says_how_many_b
 def test_a_completed_answer_names_its_next_page_and_others_do_not() -> None:
     url = "https://api.firecrawl.dev/v2/crawl/c1?skip=10"
     assert answered("firecrawl", {"status": "completed", "next": url, "data": []}).next_page == url
+    path = "/v2/crawl/c1?skip=10"
+    assert answered("firecrawl", {"status": "completed", "next": path, "data": []}).next_page == path
     assert answered("firecrawl", {"status": "completed", "next": None, "data": []}).next_page is None
     assert answered("firecrawl", {"status": "scraping", "next": url, "data": []}).next_page is None
 
 
 @pytest.mark.parametrize(
-    "url", ["https://x/\x00", "/v2/crawl/c1?skip=10", 7, True, {"url": "https://x"}, ["https://x"]]
+    "url",
+    ["https://x/\x00", "//x/v2", "/\x00", "v2/crawl/c1", "?skip=10", 7, True, {"url": "https://x"}, ["https://x"]],
 )
 def test_a_next_page_that_cannot_be_asked_for_is_no_last_page(url: object) -> None:
     verdict = answered("firecrawl", {"status": "completed", "next": url, "data": []})

@@ -178,10 +178,11 @@ class Jobs:
     async def _look(self, wanted: str, last: Job | None, patience: float) -> Job | None:
         """The job, after at most `patience` seconds; None where the relay has not heard of it."""
         if last is None and not is_id(wanted, JOB):
-            page = await self._api.page(PATH, {"provider_job_id": wanted, "limit": 1})
+            page = await self._api.page(PATH, {"provider_job_id": wanted, "limit": 1}, once=True)
             return self._read(page["data"][0]) if page["data"] else None
         path = one(PATH, wanted if last is None else last.id)
-        return self._read(await self._api.call("GET", path, params={"wait": round(patience)}, wait_seconds=patience))
+        params = {"wait": round(patience)}
+        return self._read(await self._api.call("GET", path, params=params, wait_seconds=patience, once=True))
 
     def _read(self, item: Any) -> Job:
         return read(Job, item, jobs=self)

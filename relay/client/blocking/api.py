@@ -11,6 +11,7 @@ import httpx2
 
 import relay
 from relay.client.answers import (
+    MAY_BE_DONE,
     EventReader,
     ServerEvent,
     json_object,
@@ -29,6 +30,7 @@ from relay.model import Secret
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
+PROVIDER_SECONDS = 120.0  # a relay's own RELAY_FETCH_TIMEOUT_SECONDS, unless set: so long a provider may take
 CHUNK_BYTES = 64 * 1024
 ONCE = "idempotency-key"
 
@@ -85,8 +87,12 @@ class Api:
         body: object = None,
         wait_seconds: float = 0,
         idempotency_key: str | None = None,
+        once: bool = False,
     ) -> Any:
-        """The answer's JSON object, None where it is empty. `wait_seconds`: how long the relay itself may take."""
+        """The answer's JSON object, None where it is empty. `wait_seconds`: how long the relay itself may take.
+
+        `once`: it is not sent again, because the caller has a time of its own in which it asks again.
+        """
         key = idempotency_key or (str(uuid.uuid4()) if method == "POST" and self._retries else None)
         attempt = 0
         while True:
@@ -104,12 +110,14 @@ class Api:
                     raise refusal
                 return json_object(response) if response.content else None
             except (ApiError, Unreachable, Unexpected) as error:
+                if once:
+                    raise
                 self._before_retry(attempt, error)
             attempt += 1
 
     def submit(self, path: str, body: object) -> str | None:
         """Have a provider asked for work through `/submit/…`; the id of the job, None where the call starts none."""
-        response = self._request("POST", path, json=body)
+        response = self._request("POST", path, json=body, timeout=self._timeout(PROVIDER_SECONDS))
         refusal = refusal_of(response)
         if refusal is not None:
             raise refusal
@@ -127,13 +135,15 @@ class Api:
         while True:
             try:
                 response = self._request(
-                    method, path, json=json, content=content, headers=given, timeout=self._timeout(self._answer_seconds)
+                    method, path, json=json, content=content, headers=given, timeout=self._timeout(PROVIDER_SECONDS)
                 )
                 refusal = own_refusal_of(response)
                 if refusal is not None:
                     raise refusal
                 return response
             except (ApiError, Unreachable) as error:
+                if isinstance(error, ApiError) and error.code == MAY_BE_DONE:
+                    raise
                 self._before_retry(attempt, error)
             attempt += 1
 
@@ -148,9 +158,9 @@ class Api:
             if cursor is None:
                 return
 
-    def page(self, path: str, params: Mapping[str, object]) -> dict[str, Any]:
+    def page(self, path: str, params: Mapping[str, object], *, once: bool = False) -> dict[str, Any]:
         """One page of a list: `data` and `next_cursor` (None = the last one)."""
-        page = self.call("GET", path, params=params) or {}
+        page = self.call("GET", path, params=params, once=once) or {}
         data = page.get("data")
         if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise Unexpected(f"{self.url} does not answer as a relay does (no list in {path}): is RELAY_URL right?")

@@ -114,7 +114,7 @@ class Replays:
         last: Replay | None = None
         while True:
             try:
-                found = self.get(replay)
+                found = self._read(self._api.call("GET", one(PATH, replay), once=True))
                 if progress is not None and (last is None or found.raw != last.raw):
                     progress(found)
                 last = found

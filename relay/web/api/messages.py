@@ -142,7 +142,7 @@ async def release(call: Call[NoQuery, Release]) -> Answer:
     await _pull_subscription(call)
     leases = list(dict.fromkeys(call.body.leases))
     released = await call.services.puller.release(call.id, [_held(each) for each in leases], call.body.delay_seconds)
-    views = [ReleasedView(lease=each, status="released" if _held(each)[0] in released else "lost") for each in leases]
+    views = [ReleasedView(lease=each, status="released" if _held(each) in released else "lost") for each in leases]
     return Answer(200, ReleasesView(data=views))
 
 

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from relay.clock import Instant
+from relay.ids import lowest_id
+from relay.model import RESULT
 from relay.web.api import results as result_api
 from relay.web.api import subscriptions as api
 from relay.web.api.results import ResultView
@@ -17,6 +20,7 @@ from relay.web.problems import Problem
 from relay.web.ui.visit import Visit
 
 LATEST: Final = "20"
+NO_RESULT: Final = lowest_id(RESULT, Instant(0))
 
 
 async def show(visit: Visit) -> Response:
@@ -54,4 +58,15 @@ async def _judge(visit: Visit, filter: Any) -> list[tuple[ResultView, MatchView]
         answer = (await visit.ask(api.test, TestAnswer, id=visit.id, body=body)).root
         assert isinstance(answer, MatchView)
         made.append((result, answer))
+    if not made:
+        await _check(visit, filter)
     return made
+
+
+async def _check(visit: Visit, filter: Any) -> None:
+    """Find out what is wrong with a filter that there is no result to try on. Raises Problem."""
+    try:
+        await visit.ask(api.test, TestAnswer, id=visit.id, body={"result_id": NO_RESULT, "filter": filter})
+    except Problem as error:
+        if error.status != 404:  # it has been read before the result is looked for
+            raise

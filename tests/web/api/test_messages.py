@@ -141,6 +141,20 @@ async def test_an_acknowledgement_after_the_lease_was_lost_is_taken(on_both: Man
     assert await pull.post("release", leases=[second["lease"]]) == [{"lease": second["lease"], "status": "lost"}]
 
 
+async def test_a_lease_that_was_lost_is_called_lost_beside_the_one_that_stands(
+    on_both: Management, clock: FakeClock
+) -> None:
+    pull = await pulling(on_both, clock)
+    await pull.add()
+    [first] = await pull.take("?lease_seconds=1")
+    clock.advance(1)
+    [second] = await pull.take()
+    assert await pull.post("release", leases=[first["lease"], second["lease"]]) == [
+        {"lease": first["lease"], "status": "lost"},
+        {"lease": second["lease"], "status": "released"},
+    ]
+
+
 async def test_only_who_holds_a_lease_gives_it_back(on_both: Management, clock: FakeClock) -> None:
     pull = await pulling(on_both, clock)
     message = await pull.add()

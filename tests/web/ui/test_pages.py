@@ -194,6 +194,15 @@ async def test_a_filter_is_tried_on_stored_results(filled: Filled) -> None:
         assert answer.status_code in (400, 422) and told in answer.text, wrong
 
 
+async def test_a_wrong_filter_is_told_where_no_result_is_stored_yet(dashboard: Dashboard) -> None:
+    subscription = await dashboard.management.subscription()
+    place = f"/ui/subscriptions/{subscription['id']}/filter"
+    answer = await dashboard.client.get(place, params={"filter": '{"data.payload.score": {"$much": 1}}'})
+    assert answer.status_code == 422 and "$much" in answer.text
+    answer = await dashboard.client.get(place, params={"filter": '{"data.payload.score": {"$gte": 1}}'})
+    assert answer.status_code == 200 and "No result is stored yet" in answer.text
+
+
 async def test_a_test_message_is_sent_and_what_came_back_is_shown(filled: Filled) -> None:
     await filled.fill()
     filled.dashboard.management.outside.test_answer = (503, None)
