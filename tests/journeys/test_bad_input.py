@@ -99,6 +99,9 @@ async def test_a_foreign_response_url_is_stored_and_never_asked(world: World) ->
         refused = await world.call("POST", "/v1/jobs", {"webhook_id": webhook["id"], "response_url": url})
         assert refused.status == 422, url
         assert refused.body["errors"][0]["pointer"] == "#/response_url"
+    secure = await world.webhook("secure", origins=["https://llm-scraper.netnut.io"])
+    told = await world.notify(secure["callback_url"], {"response_url": "http://llm-scraper.netnut.io/results/1"})
+    assert told.body["reason"] == "foreign_response_url"
     assert await world.page("/v1/jobs") == []
     assert not world.netnut.requests
 
