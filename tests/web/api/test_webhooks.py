@@ -73,6 +73,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"credentials": {"username": "u", "password": "p", "api_key": "k"}}, "#/credentials/api_key", "unknown_field"),
     ({"credentials": {"username": "a:b", "password": "p"}}, "#/credentials", "invalid_credentials"),
     ({"parameters": {"planet": "x"}}, "#/parameters/planet", "unknown_field"),
+    ({"provider": "inference-net", "credentials": {"api_key": "k"}}, "#/parameters/webhook_id", "missing"),
     ({"origins": ["https://a.example/path"]}, "#/origins/0", "url_refused"),
     ({"base_url": "ftp://a.example"}, "#/base_url", "url_refused"),
     ({"verification": {"key": "x"}}, "#/verification/secret", "missing"),
