@@ -168,6 +168,16 @@ async def test_a_body_over_the_limit_is_413_and_one_at_the_limit_is_taken(world:
     assert kept["reason"] == "empty_body"
 
 
+async def test_over_its_rate_a_webhook_says_503_and_the_same_notification_is_taken_later(world: World) -> None:
+    webhook = await world.webhook(notification_rate_per_second=0.5)
+    sent = {"response_url": f"{world.netnut.url}/results/1"}
+    assert (await world.notify(webhook["callback_url"], {"traceID": "before"})).status == 200
+    refused = [await world.notify(webhook["callback_url"], body) for body in (sent, b" " * 100_000)]  # on either way in
+    assert [(told.status, told.headers["Retry-After"]) for told in refused] == [(503, "2"), (503, "2")]
+    await world.patch(f"/v1/webhooks/{webhook['id']}", {"notification_rate_per_second": None})
+    assert (await world.notify(webhook["callback_url"], sent)).body["status"] == "accepted"
+
+
 async def test_the_wrong_method_is_405_and_a_browser_sees_a_page(world: World) -> None:
     webhook = await world.webhook()
     put = await world.call("PUT", urlsplit(webhook["callback_url"]).path, {"a": 1})

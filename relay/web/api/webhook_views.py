@@ -38,6 +38,9 @@ RetentionBytes = Annotated[
         ge=1024 * 1024, description="Payload bytes above which the oldest results go. Those still on their way stay."
     ),
 ]
+NotificationRate = Annotated[
+    Rate, Field(description="Calls of its callback URL above which the answer is 503, in each process. Null: no limit.")
+]
 Origins = Annotated[list[Text], Field(max_length=50, description="Where results may be fetched from.")]
 Parameters = Annotated[dict[str, Text], Field(description="What the provider's profile asks for besides.")]
 Waits = Annotated[list[Annotated[float, Field(ge=0, le=86_400)]], Field(min_length=1, max_length=100)]
@@ -72,6 +75,7 @@ class NewWebhook(Request):
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
+    notification_rate_per_second: NotificationRate | None = None
     untracked: Literal["accept", "ignore"] = "accept"
     metadata: Metadata = Field(default_factory=dict)
 
@@ -91,6 +95,7 @@ class WebhookChange(Change):
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
+    notification_rate_per_second: NotificationRate | None = None
     untracked: Literal["accept", "ignore"] = "accept"
     metadata: Metadata = Field(default_factory=dict)
 
@@ -119,6 +124,7 @@ class WebhookView(View):
     poll_seconds: list[float] | None
     fetch_max_in_flight: int
     fetch_rate_per_second: float | None
+    notification_rate_per_second: float | None
     untracked: str
     metadata: dict[str, Any]
     status: str
@@ -146,6 +152,7 @@ def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookV
         poll_seconds=None if webhook.poll_seconds is None else list(webhook.poll_seconds),
         fetch_max_in_flight=webhook.fetch_max_in_flight,
         fetch_rate_per_second=webhook.fetch_rate_per_second,
+        notification_rate_per_second=webhook.notification_rate_per_second,
         untracked=webhook.untracked,
         metadata=dict(webhook.metadata),
         status=webhook.status,

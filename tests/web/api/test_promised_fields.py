@@ -75,6 +75,7 @@ async def test_what_is_left_out_is_as_promised(management: Management) -> None:
     assert webhook | {
         "status": "active", "base_url": None, "parameters": {}, "retention_seconds": None, "poll_seconds": None,
         "fetch_max_in_flight": 8, "fetch_rate_per_second": None, "untracked": "accept", "metadata": {},
+        "notification_rate_per_second": None,
     } == webhook  # fmt: skip
     subscription = await management.subscription()
     assert subscription | {
