@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
 from relay.model import Webhook
+from relay.providers.profile import Profile
 from relay.web.fields import (
     Change,
     InFlight,
@@ -21,6 +22,8 @@ from relay.web.fields import (
     View,
 )
 from relay.web.services import Services
+
+HIDDEN: Final = "[hidden]"
 
 Credentials = Annotated[
     dict[str, SecretText], Field(description="`username` and `password`, or `api_key`: what the provider asks for.")
@@ -115,7 +118,9 @@ class WebhookView(View):
     callback_url: Annotated[str | None, Field(description="Null for keys with the scope `read`.")]
     origins: list[str]
     base_url: str | None
-    parameters: dict[str, str]
+    parameters: Annotated[
+        dict[str, str], Field(description="`[hidden]` for keys with the scope `read` where it verifies notifications.")
+    ]
     credentials_set: list[str]
     verification_set: list[str]
     retention_seconds: float | None
@@ -132,6 +137,13 @@ class WebhookView(View):
     updated_at: Time
 
 
+def _shown_parameters(webhook: Webhook, profile: Profile | None, *, shows_secrets: bool) -> dict[str, str]:
+    """One that notifications are verified by opens as much as the callback URL does."""
+    callback = None if profile is None else profile.callback
+    secret = "" if callback is None or shows_secrets else callback.verification.secret_parameter
+    return {name: HIDDEN if name == secret else value for name, value in webhook.parameters.items()}
+
+
 def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookView:
     """The webhook as it goes out."""
     profile = services.profiles.get(webhook.provider)
@@ -143,7 +155,7 @@ def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookV
         callback_url=f"{services.public_url}/in/{token}" if with_url else None,
         origins=list(webhook.origins or (profile.origins if profile else ())),
         base_url=webhook.base_url,
-        parameters=dict(webhook.parameters),
+        parameters=_shown_parameters(webhook, profile, shows_secrets=with_url),
         credentials_set=sorted(webhook.credentials),
         verification_set=sorted(webhook.verification),
         retention_seconds=webhook.retention_seconds,
