@@ -138,6 +138,7 @@ class Webhook:
     deleted_at: Instant | None = None
     retention_days: float | None = None  # how long this relay keeps its results; None = as the setting says
     retention_bytes: int | None = None  # of payloads, the oldest of which go first
+    notification_rate_per_second: float | None = None  # of those that are taken; None = as many as come
 
 
 @frozen(kw_only=True)

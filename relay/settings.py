@@ -106,7 +106,9 @@ class Settings(BaseModel):
     max_notification_bytes: types.Bytes = _setting(
         16 * MIB, "Largest notification body that is taken; above it 413.", 16 * MIB
     )
-    max_result_bytes: types.Bytes = _setting(32 * MIB, "Largest result that is fetched, raw and decoded.", 32 * MIB)
+    max_result_bytes: types.Bytes = _setting(
+        32 * MIB, "Largest result that is fetched, as it is sent; unpacked it may be four times that.", 32 * MIB
+    )
     intake_budget_bytes: types.Bytes = _setting(
         256 * MIB, "Notification bytes in memory at one time, over all requests; above it 503.", 256 * MIB
     )

@@ -36,6 +36,10 @@ def test_with_nothing_set_relay_runs_on_a_sqlite_file_on_loopback() -> None:
     assert settings.max_notification_bytes == 16 * 1024 * 1024
     assert settings.max_result_bytes == 32 * 1024 * 1024
     assert list(settings.delivery_schedule_seconds) == [0, 5, 30, 120, 600, 3600, 10800, 28800, 43200, 86400]
+    assert (settings.retention_days, settings.retention, settings.give_up_hours) == (30, "on", 72)
+    assert (settings.lease_seconds, settings.fetch_timeout_seconds, settings.delivery_timeout_seconds) == (30, 120, 30)
+    assert settings.request_timeout_seconds == 10
+    assert (settings.management_port, settings.egress_allow, settings.provider_egress_allow) == (None, (), ())
     assert not settings.secret_keys
     assert list(Path().iterdir()) == []  # loading makes no file
 

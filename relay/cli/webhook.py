@@ -63,6 +63,11 @@ def group() -> None:
 @click.option("--fetch-max-in-flight", type=click.IntRange(min=1), help="Fetches at one time.")
 @click.option("--fetch-rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Fetches per second.")
 @click.option(
+    "--notification-rate-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Notifications per second above which the answer is 503.",
+)
+@click.option(
     "--untracked", type=click.Choice(["accept", "ignore"]), help="Notifications of jobs that nobody announced."
 )
 @click.option("--metadata", metavar="JSON", help="An object of your own.")
@@ -96,6 +101,11 @@ def create(as_json: bool, **given: Any) -> None:
 @click.option("--poll", help="Waits between polls, for example 5s,10s,30s.")
 @click.option("--fetch-max-in-flight", type=click.IntRange(min=1), help="Fetches at one time.")
 @click.option("--fetch-rate-per-second", type=click.FloatRange(min=0, min_open=True), help="Fetches per second.")
+@click.option(
+    "--notification-rate-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Notifications per second above which the answer is 503.",
+)
 @click.option("--untracked", type=click.Choice(["accept", "ignore"]), help="Notifications of jobs nobody announced.")
 @click.option("--metadata", metavar="JSON", help="An object of your own.")
 @as_json

@@ -43,6 +43,7 @@ class Webhook(Thing):
     poll_seconds: list[float] | None
     fetch_max_in_flight: int
     fetch_rate_per_second: float | None
+    notification_rate_per_second: float | None = None
     untracked: str
     metadata: Mapping[str, Any]
     status: str

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
-from relay.clock import Instant
+from relay.clock import Clock, Instant
 from relay.frozen import frozen
 from relay.model import Webhook, WebhookStatus
 from relay.pipeline.floor import Floor
 from relay.signing.tokens import CallbackToken, CallbackTokens
 
 RETRY_AFTER_SECONDS: Final = 5
+LONGEST_RETRY_AFTER_SECONDS: Final = 60  # a provider may give up over more
+LEEWAY_SECONDS: Final = 1e-9  # what adding up costs
 
 
 @frozen()
@@ -29,6 +32,28 @@ class TurnedAway:
     http_status: int
     retry_after: int | None = None
     allow: str | None = None
+    reason: str | None = None  # for the log
+
+
+class _Rates:
+    """How many calls a second of this process each webhook takes that has a limit; a second's worth may come at once.
+
+    Of each the time is kept at which all that was taken would have come at its even pace.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._paid_until: dict[str, float] = {}
+
+    def wait(self, webhook_id: str, rate: float) -> float:
+        """Takes one, and says 0; else how many seconds there is none."""
+        now = self._clock.monotonic()
+        paid_until = max(self._paid_until.get(webhook_id, now), now)
+        wait = paid_until - now - (max(rate, 1.0) - 1.0) / rate
+        if wait > LEEWAY_SECONDS:
+            return wait
+        self._paid_until[webhook_id] = paid_until + 1.0 / rate
+        return 0.0
 
 
 class Admission:
@@ -40,6 +65,7 @@ class Admission:
         self._bindings = floor.bindings
         self._tokens = tokens
         self._may_take = may_take
+        self._rates = _Rates(floor.clock)
 
     async def admit(self, token: str, method: str) -> Admitted | TurnedAway:
         """Judge the token and the method; no database is asked unless a good token names an unknown webhook."""
@@ -73,6 +99,9 @@ class Admission:
         methods = binding.profile.callback.methods if binding.profile.callback else ("POST",)
         if method not in methods:
             return TurnedAway(405, allow=", ".join(methods))
+        rate = webhook.notification_rate_per_second
+        if rate is not None and (wait := self._rates.wait(webhook.id, rate)):
+            return TurnedAway(503, min(math.ceil(wait), LONGEST_RETRY_AFTER_SECONDS), reason="over_rate")
         return Admitted(webhook, read.job_id)
 
 

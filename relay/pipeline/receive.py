@@ -36,6 +36,7 @@ from relay.signing.tokens import CallbackTokens
 from relay.store import notifications
 from relay.store.intake import ACCEPT, Accept, Accepted, Stale
 from relay.store.notifications import StoredRequest
+from relay.store.rejected import KEPT_REQUESTS
 
 HELD_SECONDS: Final = 3.0  # until a job is fetched that a submit under way may be about
 PUBLISHED: Final = "ed25519_jwks"  # verified by keys that are fetched
@@ -243,6 +244,9 @@ class Receiver:
             binding = None if webhook is None else self._bindings.of(webhook)
             if binding is None:
                 return Refused("webhook_gone", "the webhook of this notification is gone, or its provider's profile is")
+            if stored.body_sealed and stored.headers_sealed is None:
+                kept = f"only the latest {KEPT_REQUESTS} rejected requests of a webhook are kept"
+                return Refused("body_gone", f"the request is gone: {kept}")
             if given.body_size > 0 and not stored.body:
                 return Refused("body_gone", "the body of this notification was erased")
             if stored.body_sealed and given.body_size > REJECTED_BODY_BYTES:

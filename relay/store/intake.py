@@ -18,6 +18,7 @@ from relay.frozen import frozen
 from relay.ids import ID_LENGTH
 from relay.model import Job, JobStatus, Notification, NotificationStatus
 from relay.store import jobs as job_rows
+from relay.store import rejected
 from relay.store.bulk import chunks, insert_many, lookup
 from relay.store.configuration import current_version
 from relay.store.rows import dump
@@ -76,7 +77,9 @@ STALE: Final = Stale()
 def accept(connection: Connection, items: list[Accept]) -> list[Accepted | Stale]:
     """One outcome per item, in order."""
     version = current_version(connection)
-    batch = _Batch(connection, [item for item in items if item.config_version == version])
+    current = [item for item in items if item.config_version == version]
+    batch = _Batch(connection, current)
+    rejected.make_room(connection, [item.notification for item in current if not item.stored_before])
     outcomes: list[Accepted | Stale] = []
     for item in items:
         outcomes.append(batch.decide(item) if item.config_version == version else STALE)

@@ -97,6 +97,7 @@ def _values(webhook: Webhook, seal: Seal) -> dict[str, Any]:
         "deleted_at": webhook.deleted_at,
         "retention_days": webhook.retention_days,
         "retention_bytes": webhook.retention_bytes,
+        "notification_rate_per_second": webhook.notification_rate_per_second,
     }
 
 
@@ -124,6 +125,7 @@ def read(row: Row, unseal: Unseal) -> Webhook:
         deleted_at=row.deleted_at,
         retention_days=row.retention_days,
         retention_bytes=row.retention_bytes,
+        notification_rate_per_second=row.notification_rate_per_second,
     )
 
 

@@ -139,6 +139,7 @@ class CallbackEndpoint:
                 if call.method == "GET" and _accepts(call.headers, b"text/html"):
                     call.http_status, call.status = 405, "page"
                     return replies.page()
+                call.error = admitted.reason
                 return _refuse(call, admitted.http_status, admitted.retry_after, admitted.allow)
             call.admitted, call.webhook_id = admitted, admitted.webhook.id
             body = await reader.read(receive, _declared_length(call.headers))

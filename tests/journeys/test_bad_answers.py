@@ -126,6 +126,9 @@ PROVIDERS: Final = {
     "fewer bytes than promised": Ill(
         always(HEAD + b"Content-Length: 100\r\n\r\n{}", close=True), 200, "interrupted", last_error="interrupted"
     ),
+    "more bytes than promised": Ill(
+        always(HEAD + b"Content-Length: 12\r\n\r\n" + GOOD, close=True), None, "interrupted", last_error="interrupted"
+    ),
     "silence": Ill(silent, None, "timed_out", last_error="timed_out"),
     "not HTTP": Ill(always(b"SSH-2.0-OpenSSH\r\n\r\n", close=True), None, "interrupted", last_error="interrupted"),
     "a reset": Ill(reset, None, "interrupted", last_error="interrupted"),

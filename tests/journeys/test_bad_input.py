@@ -99,6 +99,9 @@ async def test_a_foreign_response_url_is_stored_and_never_asked(world: World) ->
         refused = await world.call("POST", "/v1/jobs", {"webhook_id": webhook["id"], "response_url": url})
         assert refused.status == 422, url
         assert refused.body["errors"][0]["pointer"] == "#/response_url"
+    secure = await world.webhook("secure", origins=["https://llm-scraper.netnut.io"])
+    told = await world.notify(secure["callback_url"], {"response_url": "http://llm-scraper.netnut.io/results/1"})
+    assert told.body["reason"] == "foreign_response_url"
     assert await world.page("/v1/jobs") == []
     assert not world.netnut.requests
 
@@ -163,6 +166,16 @@ async def test_a_body_over_the_limit_is_413_and_one_at_the_limit_is_taken(world:
     assert (await world.notify(webhook["callback_url"], b" " * LARGEST)).status == 200
     (kept,) = await world.page("/v1/notifications")
     assert kept["reason"] == "empty_body"
+
+
+async def test_over_its_rate_a_webhook_says_503_and_the_same_notification_is_taken_later(world: World) -> None:
+    webhook = await world.webhook(notification_rate_per_second=0.5)
+    sent = {"response_url": f"{world.netnut.url}/results/1"}
+    assert (await world.notify(webhook["callback_url"], {"traceID": "before"})).status == 200
+    refused = [await world.notify(webhook["callback_url"], body) for body in (sent, b" " * 100_000)]  # on either way in
+    assert [(told.status, told.headers["Retry-After"]) for told in refused] == [(503, "2"), (503, "2")]
+    await world.patch(f"/v1/webhooks/{webhook['id']}", {"notification_rate_per_second": None})
+    assert (await world.notify(webhook["callback_url"], sent)).body["status"] == "accepted"
 
 
 async def test_the_wrong_method_is_405_and_a_browser_sees_a_page(world: World) -> None:

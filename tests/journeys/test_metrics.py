@@ -90,6 +90,25 @@ async def test_on_a_management_port_metrics_are_open_and_not_on_the_other(
         assert await _status(session, f"{settings.public_url}/metrics") == 404
 
 
+async def test_a_management_port_has_all_but_the_callbacks_and_the_other_has_those_and_health_alone(
+    sqlite_stage_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = settings_of(sqlite_stage_url, tmp_path, management_port=port)
+    async with stand_ins() as (netnut, sink, session), running(settings):
+        world = World(session, f"http://127.0.0.1:{port}", netnut, sink)
+        webhook = await world.webhook()
+        for path in ("/v1/jobs", "/v1/stream", "/docs", "/openapi.json", "/ui", f"/submit/{webhook['id']}/search"):
+            assert await _status(session, settings.public_url + path) == 404, path
+        for path in ("/livez", "/readyz"):
+            both = [await _status(session, base + path) for base in (settings.public_url, world.url)]
+            assert both == [200, 200], path
+        token = webhook["callback_url"].removeprefix(f"{settings.public_url}/in/")
+        assert (await world.notify(f"{world.url}/in/{token}", {"traceID": "1"})).status == 404
+        assert (await world.notify(webhook["callback_url"], {"traceID": "1"})).status == 200
+        assert len(await world.page("/v1/notifications")) == 1
+
+
 async def test_a_worker_tells_of_itself_on_its_health_port(stage_postgres_url: str, tmp_path: Path) -> None:
     from relay.app import Relay
 

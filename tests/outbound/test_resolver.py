@@ -181,6 +181,10 @@ async def test_many_callers_share_one_lookup_and_one_leaving_does_not_spoil_it()
         await names.close()
 
 
+def test_a_look_up_and_all_of_them_together_have_their_bounds() -> None:
+    assert LookupLimits() == LookupLimits(try_seconds=2, total_seconds=4, in_flight=64, per_owner=8)
+
+
 async def test_names_that_stall_do_not_delay_a_healthy_one() -> None:
     def zone(name: str, kind: str, before: int) -> Records | str:
         return [("A", "1.1.1.1")] if name == "healthy.test" else "SILENCE"

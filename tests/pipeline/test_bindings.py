@@ -12,8 +12,10 @@ from relay.errors import UrlRefused
 from relay.model import Secret
 from relay.pipeline.admission import TurnedAway
 from relay.pipeline.bindings import Bindings, bind
+from relay.pipeline.waiting import FIRST_POLL_WITHIN_SECONDS, first_poll
 from relay.providers.loader import load_profiles
 from relay.providers.profile import Retention
+from relay.workers.scheduler import IDLE_SECONDS
 from tests.support.stage import Stage
 from tests.support.store import NOW, a_job, a_webhook
 
@@ -63,6 +65,13 @@ def test_which_waits_apply() -> None:
     assert binding.waits(notified=False, expects_notification=False) == (2, 5, 10, 15, 20, 30, 60)
     assert sum(binding.waits(notified=False, expects_notification=True)[:2]) <= 60, "two in the first minute"
     assert own.waits(notified=False, expects_notification=False) == (7, 9)
+
+
+def test_the_first_poll_without_a_notification_comes_within_five_seconds_unless_the_webhook_says_otherwise() -> None:
+    patient = replace(NETNUT, poll=replace(NETNUT.poll, waits=(30, 60)))
+    for webhook, seconds in ((a_webhook(), FIRST_POLL_WITHIN_SECONDS), (a_webhook(poll_seconds=(7.0, 9.0)), 7)):
+        assert first_poll(bind(webhook, patient), NOW, expects_notification=False) == after(NOW, seconds)
+    assert FIRST_POLL_WITHIN_SECONDS + IDLE_SECONDS <= 5, "and whoever looks for what is due finds it in time"
 
 
 def test_waits_by_steps_go_by_the_age_of_the_job() -> None:

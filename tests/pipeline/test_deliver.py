@@ -163,6 +163,7 @@ def test_the_schedule_with_jitter_then_exhausted(chance: float) -> None:
         step = next_step(reply(500), made=made, schedule=SCHEDULE, now=START, chance=chance)
         assert step.due_at is not None
         assert 0.85 * meant <= seconds_between(START, step.due_at) <= 1.15 * meant
+        assert (step.due_at == after(START, meant)) is (chance == 0.5), "those that failed together come back apart"
     last = next_step(reply(500), made=len(SCHEDULE), schedule=SCHEDULE, now=START, chance=chance)
     assert (last.status, last.due_at) == (DeliveryStatus.EXHAUSTED, None)
 

@@ -47,7 +47,7 @@ def test_a_minimal_profile_has_careful_defaults() -> None:
 
 
 def test_without_a_notification_three_polls_come_in_the_first_minute_and_two_where_one_is_expected() -> None:
-    for profile in (parse_profile(MINIMAL, "acme.toml"), load_profiles(None)["netnut"]):
+    for profile in (parse_profile(MINIMAL, "acme.toml"), *load_profiles(None).values()):
         assert profile.poll.waits[0] <= 5 and sum(profile.poll.waits[:3]) <= 60
         assert profile.poll.backstop[0] <= 5 and sum(profile.poll.backstop[:2]) <= 60
         assert profile.poll.ready[:4] == (0, 1, 2, 5)

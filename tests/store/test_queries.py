@@ -70,6 +70,7 @@ def webhook(name: str = "w", now: Instant = NOW, **more: Any) -> Webhook:
         "poll_seconds": (1.0, 2.5),
         "fetch_max_in_flight": 3,
         "fetch_rate_per_second": 0.5,
+        "notification_rate_per_second": 2.5,
         "untracked": "ignore",
         "metadata": {"ä": [1, None, {"x": "\u2028"}], "big": 2**63 - 1},
         "status": WebhookStatus.ACTIVE,

@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+from relay.web.connections import ConnectionLimits
 from tests.support.edge import HURRIED, PATH, PATIENT, Edge, drip, post
 from tests.support.stopwatch import Stopwatch
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nhost: relay\r\ncontent-length: 1000\r\n".encode()
+
+
+def test_nobody_holds_a_connection_for_fifteen_seconds_with_a_request_that_does_not_come() -> None:
+    limits = ConnectionLimits()
+    slowest = max(limits.idle_seconds, limits.request_seconds + limits.linger_seconds)
+    assert slowest + limits.sweep_seconds <= 15
+    assert (limits.max_head_bytes, limits.max_connections) == (64 * 1024, 4096)
 
 
 async def test_silent_and_dripping_connections_cannot_starve_a_caller(edge: Edge) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from relay.model import SubscriptionStatus
+from relay.model import Secret, SubscriptionStatus, WebhookStatus
 from relay.store import retention, schema
 from relay.store.payloads import CHUNK_BYTES
 from relay.workers import housekeeping
@@ -152,6 +152,27 @@ async def test_a_switch_keeps_everything(stage: Stage) -> None:
     for duty in housekeeping.duties(stage.database, stage.configuration, stage.clock, retention_days=30, deletes=False):
         await duty.run_once()
     assert await count(stage.database, schema.results) == 110
+
+
+async def test_a_deleted_webhooks_jobs_finish_with_its_credentials_and_then_those_are_erased(stage: Stage) -> None:
+    webhook = await stage.add_webhook(verification={"secret": Secret("planted")})
+    living = await stage.add_webhook()
+    stage.provider.answering = answer_with(Page(status=202))
+    answer = await stage.accept(webhook, {"response_url": URL})
+    await stage.change_webhook(webhook, deleted_at=stage.clock.now(), status=WebhookStatus.DISABLED)
+    await stage.work_through(5)
+    await keep_house(stage)
+    assert (await stage.configuration.refresh()).webhooks[webhook.id].credentials == webhook.credentials
+    stage.provider.answering = answer_with(Page(body=b'{"response": {"x": 1}}'))
+    await stage.work_through(60)
+    assert (await stage.job(answer.job_id)).status == "completed"
+    assert all(request.authorization is not None for request in stage.provider.requests)
+    await keep_house(stage)
+    known = (await stage.configuration.refresh()).webhooks
+    assert (known[webhook.id].credentials, known[webhook.id].verification) == ({}, {})
+    assert known[living.id].credentials == living.credentials
+    sealed = {row["id"]: row["credentials_sealed"] for row in await rows_of(stage.database, schema.webhooks)}
+    assert sealed[webhook.id] is None and sealed[living.id] is not None
 
 
 async def test_the_disk_gets_back_what_was_deleted(sqlite_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ webhooks = Table(
     instant_column("deleted_at"),
     Column("retention_days", Float),  # NULL = as the setting says
     Column("retention_bytes", BigInteger),
+    Column("notification_rate_per_second", Float),
     Index(
         "uq_webhooks_name",
         "name",

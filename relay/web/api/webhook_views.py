@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
 from relay.model import Webhook
+from relay.providers.profile import Profile
 from relay.web.fields import (
     Change,
     InFlight,
@@ -21,6 +22,8 @@ from relay.web.fields import (
     View,
 )
 from relay.web.services import Services
+
+HIDDEN: Final = "[hidden]"
 
 Credentials = Annotated[
     dict[str, SecretText], Field(description="`username` and `password`, or `api_key`: what the provider asks for.")
@@ -37,6 +40,9 @@ RetentionBytes = Annotated[
     Field(
         ge=1024 * 1024, description="Payload bytes above which the oldest results go. Those still on their way stay."
     ),
+]
+NotificationRate = Annotated[
+    Rate, Field(description="Calls of its callback URL above which the answer is 503, in each process. Null: no limit.")
 ]
 Origins = Annotated[list[Text], Field(max_length=50, description="Where results may be fetched from.")]
 Parameters = Annotated[dict[str, Text], Field(description="What the provider's profile asks for besides.")]
@@ -72,6 +78,7 @@ class NewWebhook(Request):
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
+    notification_rate_per_second: NotificationRate | None = None
     untracked: Literal["accept", "ignore"] = "accept"
     metadata: Metadata = Field(default_factory=dict)
 
@@ -91,6 +98,7 @@ class WebhookChange(Change):
     poll_seconds: Waits | None = None
     fetch_max_in_flight: InFlight = 8
     fetch_rate_per_second: Rate | None = None
+    notification_rate_per_second: NotificationRate | None = None
     untracked: Literal["accept", "ignore"] = "accept"
     metadata: Metadata = Field(default_factory=dict)
 
@@ -110,7 +118,9 @@ class WebhookView(View):
     callback_url: Annotated[str | None, Field(description="Null for keys with the scope `read`.")]
     origins: list[str]
     base_url: str | None
-    parameters: dict[str, str]
+    parameters: Annotated[
+        dict[str, str], Field(description="`[hidden]` for keys with the scope `read` where it verifies notifications.")
+    ]
     credentials_set: list[str]
     verification_set: list[str]
     retention_seconds: float | None
@@ -119,11 +129,19 @@ class WebhookView(View):
     poll_seconds: list[float] | None
     fetch_max_in_flight: int
     fetch_rate_per_second: float | None
+    notification_rate_per_second: float | None
     untracked: str
     metadata: dict[str, Any]
     status: str
     created_at: Time
     updated_at: Time
+
+
+def _shown_parameters(webhook: Webhook, profile: Profile | None, *, shows_secrets: bool) -> dict[str, str]:
+    """One that notifications are verified by opens as much as the callback URL does."""
+    callback = None if profile is None else profile.callback
+    secret = "" if callback is None or shows_secrets else callback.verification.secret_parameter
+    return {name: HIDDEN if name == secret else value for name, value in webhook.parameters.items()}
 
 
 def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookView:
@@ -137,7 +155,7 @@ def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookV
         callback_url=f"{services.public_url}/in/{token}" if with_url else None,
         origins=list(webhook.origins or (profile.origins if profile else ())),
         base_url=webhook.base_url,
-        parameters=dict(webhook.parameters),
+        parameters=_shown_parameters(webhook, profile, shows_secrets=with_url),
         credentials_set=sorted(webhook.credentials),
         verification_set=sorted(webhook.verification),
         retention_seconds=webhook.retention_seconds,
@@ -146,6 +164,7 @@ def view_of(services: Services, webhook: Webhook, *, with_url: bool) -> WebhookV
         poll_seconds=None if webhook.poll_seconds is None else list(webhook.poll_seconds),
         fetch_max_in_flight=webhook.fetch_max_in_flight,
         fetch_rate_per_second=webhook.fetch_rate_per_second,
+        notification_rate_per_second=webhook.notification_rate_per_second,
         untracked=webhook.untracked,
         metadata=dict(webhook.metadata),
         status=webhook.status,

@@ -181,6 +181,7 @@ def _plain(given: NewWebhook | WebhookChange, names: frozenset[str]) -> dict[str
         "poll_seconds": None if given.poll_seconds is None else tuple(given.poll_seconds),
         "fetch_max_in_flight": given.fetch_max_in_flight,
         "fetch_rate_per_second": given.fetch_rate_per_second,
+        "notification_rate_per_second": given.notification_rate_per_second,
         "untracked": given.untracked,
         "metadata": given.metadata,
     }

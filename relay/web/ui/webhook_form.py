@@ -40,6 +40,8 @@ MORE: Final = Group(
     fields=(
         Field(name="fetch_max_in_flight", label="fetches at a time", kind="number", placeholder="8"),
         Field(name="fetch_rate_per_second", label="fetches per second, at most", kind="number"),
+        Field(name="notification_rate_per_second", label="notifications per second, at most", kind="number",
+              hint="More are answered 503, for the provider to send again. Empty: as many as come."),
         Field(name="poll_seconds", label="waits between polls, in seconds", kind="numbers",
               hint="Such as 5, 10, 30: the last one repeats. Empty: as the provider's profile says."),
         Field(name="retention_seconds", label="seconds for which the provider keeps results", kind="number"),

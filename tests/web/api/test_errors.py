@@ -148,6 +148,7 @@ async def test_a_rate_whose_next_turn_no_clock_will_see_is_refused(management: M
     replay = await management.make("/v1/replays", {"filter": {"created_after": "2026-01-01T00:00:00Z"}})
     for path, name in (
         (f"/v1/webhooks/{webhook['id']}", "fetch_rate_per_second"),
+        (f"/v1/webhooks/{webhook['id']}", "notification_rate_per_second"),
         (f"/v1/subscriptions/{made['id']}", "rate_per_second"),
         (f"/v1/replays/{replay['id']}", "rate_per_second"),
     ):

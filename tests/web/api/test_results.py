@@ -80,6 +80,7 @@ async def test_the_payload_is_served_exactly_and_never_as_a_page_of_ours(on_both
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["content-security-policy"].startswith("sandbox")
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     assert answer.headers["content-length"] == str(len(PAYLOAD))
     assert len(answer.headers.get_list("content-type")) == 1
     same = await on_both.client.get(f"/v1/results/{made.id}/payload", headers={"if-none-match": answer.headers["etag"]})

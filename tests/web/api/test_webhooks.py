@@ -73,6 +73,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"credentials": {"username": "u", "password": "p", "api_key": "k"}}, "#/credentials/api_key", "unknown_field"),
     ({"credentials": {"username": "a:b", "password": "p"}}, "#/credentials", "invalid_credentials"),
     ({"parameters": {"planet": "x"}}, "#/parameters/planet", "unknown_field"),
+    ({"provider": "inference-net", "credentials": {"api_key": "k"}}, "#/parameters/webhook_id", "missing"),
     ({"origins": ["https://a.example/path"]}, "#/origins/0", "url_refused"),
     ({"base_url": "ftp://a.example"}, "#/base_url", "url_refused"),
     ({"verification": {"key": "x"}}, "#/verification/secret", "missing"),
@@ -100,6 +101,20 @@ async def test_only_write_and_admin_keys_see_the_callback_url(management: Manage
             listed = (await client.get("/v1/webhooks")).json()["data"][0]
         assert (shown["callback_url"] is not None) is sees
         assert (listed["callback_url"] is not None) is sees
+
+
+async def test_a_parameter_that_notifications_are_verified_by_is_shown_to_those_who_see_the_callback_url(
+    management: Management,
+) -> None:
+    made = await management.webhook(
+        provider="inference-net", credentials={"api_key": "k"}, origins=None, parameters={"webhook_id": "planted"}
+    )
+    key = (await management.make("/v1/keys", {"name": "looks", "scope": "read"}))["key"]
+    async with client_of(management.app, key) as reader:
+        for path in (f"/v1/webhooks/{made['id']}", "/v1/webhooks"):
+            shown = await reader.get(path)
+            assert shown.status_code == 200 and "planted" not in shown.text and "[hidden]" in shown.text
+    assert made["parameters"] == {"webhook_id": "planted"}
 
 
 async def test_rotation_makes_another_url_and_keeps_the_old_one_for_the_overlap(
