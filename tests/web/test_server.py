@@ -47,10 +47,9 @@ async def ask(port: int, headers: str = "") -> bytes:
     return body
 
 
-async def _asks_again(clock: FakeClock, after_seconds: float) -> None:
+async def _waits(clock: FakeClock) -> None:
     while not clock.sleepers:  # noqa: ASYNC110  # its look-up of the address has a thread of its own
         await asyncio.sleep(0)
-    clock.advance(after_seconds)
 
 
 async def test_a_port_that_is_taken_is_asked_for_again_a_while_as_who_was_killed_may_still_hold_it() -> None:
@@ -59,13 +58,14 @@ async def test_a_port_that_is_taken_is_asked_for_again_a_while_as_who_was_killed
         site = replace(answering(b""), port=holder.getsockname()[1])
         starting = asyncio.create_task(Server([site], clock).start())
         for wait in BIND_AGAIN_SECONDS:
-            await _asks_again(clock, wait)
+            await _waits(clock)
+            clock.advance(wait)
         with pytest.raises(OSError, match="in use"):
             await starting
         server = Server([site], clock)
         starting = asyncio.create_task(server.start())
-        await _asks_again(clock, BIND_AGAIN_SECONDS[0])
-    await _asks_again(clock, BIND_AGAIN_SECONDS[1])
+        await _waits(clock)
+    clock.advance(BIND_AGAIN_SECONDS[0])
     await starting
     assert server.ports == (site.port,)
     await server.stop()
