@@ -213,11 +213,21 @@ async def test_a_new_secret_is_shown_once(dashboard: Dashboard) -> None:
     assert known.secrets[0] == Secret(found[0]) and len(known.secrets) == 2
 
 
+async def test_what_the_flow_leaves_out_is_counted_in_words(dashboard: Dashboard) -> None:
+    for number in range(9):
+        await dashboard.management.webhook(f"netnut-{number}")
+    assert "One quieter one is left out." in await dashboard.get("/ui/")
+    await dashboard.management.webhook("netnut-9")
+    assert "2 quieter ones are left out." in await dashboard.get("/ui/")
+
+
 async def test_a_webhook_is_rotated_after_a_question(dashboard: Dashboard) -> None:
     webhook = await dashboard.management.webhook()
     place = f"/ui/webhooks/{webhook['id']}"
     assert webhook["callback_url"] in await dashboard.get(place)
-    assert "get 410" in await dashboard.get(f"{place}/rotate")
+    assert "The old one is taken until it ends; notifications to it get 410 from then on" in await dashboard.get(
+        f"{place}/rotate"
+    )
     await dashboard.post(f"{place}/rotate", {"overlap_seconds": "0"})
     page = await dashboard.get(place)
     assert webhook["callback_url"] not in page and "https://relay.example/in/" in page
