@@ -105,7 +105,7 @@ def prune(older_than: float | None) -> None:
 
     count = _wait(upkeep.prune(settings.load(), older_than))
     put(str(count))
-    note(f"deleted {count} results, jobs and notifications")
+    note(f"deleted, of results, jobs and notifications together: {count}")
 
 
 @group.command()
@@ -119,9 +119,10 @@ def rekey() -> None:
 
     done = _wait(upkeep.rekey(settings.load()))
     put(str(done.count))
-    note(f"encrypted {done.count} values anew")
+    note(f"encrypted {done.count} value{'s' * (done.count != 1)} anew")
     if done.running:
-        note(f"{done.running} relays use the database: start all of them with the new key first, then run this again")
+        using = "1 relay uses" if done.running == 1 else f"{done.running} relays use"
+        note(f"{using} the database: start all of them with the new key first, then run this again")
     else:
         note("the newest key is the only one that is needed now; older callback URLs and links need theirs")
 
