@@ -264,7 +264,7 @@ async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dash
     await dashboard.management.database.write(store)
     page = await dashboard.get("/ui/problems")
     link = re.search(r'href="(/ui/replays/new[^"]+error=http_503)"[^>]*>replay all 3…', page)
-    assert link and "replay all 1…" in page
+    assert link and "replay it…" in page
     sure = await dashboard.get(link[1].replace("&amp;", "&"))
     assert "Replay 3 results?" in sure and '<button class="danger">Replay 3</button>' in sure
     fields = {
@@ -276,6 +276,12 @@ async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dash
     replay = (await dashboard.management.client.get(answer.headers["location"].replace("/ui/", "/v1/"))).json()
     assert replay["subscription_ids"] == [subscription["id"]]
     assert set(replay["filter"]["result_ids"]) == set(fields["result_ids"])
+
+
+async def test_counting_without_a_word_of_which_results_says_what_is_missing(dashboard: Dashboard) -> None:
+    assert "Say which results" not in await dashboard.get("/ui/replays/new?subscription_ids=")
+    page = await dashboard.get("/ui/replays/new?webhook_id=&created_after=&mode=undelivered", 422)
+    assert "Say which results" in page and "Count</button>" in page
 
 
 async def test_a_replay_is_paused_resumed_and_cancelled(filled: Filled) -> None:
