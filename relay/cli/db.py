@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import as_json
 from relay.cli.output import note, put, put_json, put_record
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from relay.settings import Settings
 
 
-@click.group(name="db")
+@click.group(name="db", cls=Listed)
 def group() -> None:
     """The database itself: bring it up to date, look at it."""
 

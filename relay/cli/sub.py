@@ -8,6 +8,7 @@ import click
 
 from relay.cli import values
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command, show_command
 from relay.cli.nouns import PROVIDER, SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_list, put_record
@@ -41,7 +42,7 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@click.group(name="sub")
+@click.group(name="sub", cls=Listed)
 def group() -> None:
     """Subscriptions: where results go and which ones."""
 
