@@ -303,6 +303,7 @@ async def test_an_open_breaker_is_said_where_health_is(filled: Filled, clock: Fa
     for path in ("/ui/", "/ui/subscriptions", f"/ui/subscriptions/{filled.subscription}"):
         page = await filled.dashboard.get(path)
         assert "breaker open" in page and "in 30 s" in page, path
+    assert "Last error: http_503." in page  # on its own page
 
 
 async def test_a_key_is_made_shown_once_and_revoked(dashboard: Dashboard) -> None:
