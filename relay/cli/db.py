@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import as_json
 from relay.cli.output import note, put, put_json, put_record
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from relay.settings import Settings
 
 
-@click.group(name="db")
+@click.group(name="db", cls=Listed)
 def group() -> None:
     """The database itself: bring it up to date, look at it."""
 
@@ -105,7 +106,7 @@ def prune(older_than: float | None) -> None:
 
     count = _wait(upkeep.prune(settings.load(), older_than))
     put(str(count))
-    note(f"deleted {count} results, jobs and notifications")
+    note(f"deleted, of results, jobs and notifications together: {count}")
 
 
 @group.command()
@@ -119,9 +120,10 @@ def rekey() -> None:
 
     done = _wait(upkeep.rekey(settings.load()))
     put(str(done.count))
-    note(f"encrypted {done.count} values anew")
+    note(f"encrypted {done.count} value{'s' * (done.count != 1)} anew")
     if done.running:
-        note(f"{done.running} relays use the database: start all of them with the new key first, then run this again")
+        using = "1 relay uses" if done.running == 1 else f"{done.running} relays use"
+        note(f"{using} the database: start all of them with the new key first, then run this again")
     else:
         note("the newest key is the only one that is needed now; older callback URLs and links need theirs")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, list_command, show_command, text_filter
 from relay.cli.nouns import DELIVERY, SUBSCRIPTION
 
 
-@click.group(name="delivery")
+@click.group(name="delivery", cls=Listed)
 def group() -> None:
     """One result to one subscription, with its attempts."""
 

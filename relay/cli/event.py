@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from relay.cli.listed import Listed
 from relay.cli.noun import list_command, show_command, text_filter
 from relay.cli.nouns import EVENT
 
 
-@click.group(name="event")
+@click.group(name="event", cls=Listed)
 def group() -> None:
     """Operational events: a job that may expire, a subscription that was disabled."""
 

@@ -42,7 +42,7 @@ def export(since: str, how: str, webhook: str | None, kind: str | None) -> None:
         for result in api.pages(RESULT.path, params):
             put(_json(result) if how == "ndjson" else _row([result.get(name) for name in COLUMNS]))
             count += 1
-    note(f"{count} results")
+    note(f"{count} result{'s' * (count != 1)}")
 
 
 def _json(result: dict[str, Any]) -> str:

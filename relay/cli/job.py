@@ -8,6 +8,7 @@ import click
 
 from relay.cli import values
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command, text_filter
 from relay.cli.nouns import DELIVERY, JOB, NOTIFICATION, RESULT, SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put, put_list, put_record
@@ -20,7 +21,7 @@ MOST_SHOWN = 50  # of each noun, the newest
 ONE_WAIT_SECONDS = 30.0  # of one request; the relay answers as soon as the job is final
 
 
-@click.group(name="job")
+@click.group(name="job", cls=Listed)
 def group() -> None:
     """Asynchronous requests at a provider: what has a deadline."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command, show_command
 from relay.cli.nouns import KEY
 from relay.cli.output import note, put_record
 from relay.cli.session import drop_none, open_api
 
 
-@click.group(name="key")
+@click.group(name="key", cls=Listed)
 def group() -> None:
     """API keys with a scope."""
 

@@ -11,6 +11,7 @@ import click
 import relay
 from relay.cli import streams
 from relay.cli.exits import Exit, report
+from relay.cli.listed import Listed
 from relay.cli.text import is_text
 from relay.errors import RelayError
 
@@ -43,7 +44,7 @@ COMMANDS: Final = {
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 
 
-class Relay(click.Group):
+class Relay(Listed):
     """The root group: commands are imported on demand, Relay's own exceptions end as a line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,6 +57,17 @@ class Relay(click.Group):
         module, _, attribute = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # click looks only among commands that are imported
+
+            nearest = "".join(f" Did you mean {name!r}?" for name in get_close_matches(args[0], COMMANDS, n=1))
+            raise click.UsageError(error.message + nearest, ctx) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, list_command, show_command, text_filter
 from relay.cli.nouns import NOTIFICATION, WEBHOOK
 
 
-@click.group(name="notification")
+@click.group(name="notification", cls=Listed)
 def group() -> None:
     """Inbound calls to callback URLs, as received."""
 

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import as_json, list_command, show_command
 from relay.cli.nouns import PROVIDER
 from relay.cli.output import note, put, put_json
@@ -16,7 +17,7 @@ from relay.cli.output import note, put, put_json
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
-@click.group(name="provider")
+@click.group(name="provider", cls=Listed)
 def group() -> None:
     """Provider profiles: those that are loaded, and files of your own."""
 

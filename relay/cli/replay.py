@@ -8,6 +8,7 @@ import click
 
 from relay.cli import values
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command
 from relay.cli.nouns import REPLAY, SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_record
@@ -15,7 +16,7 @@ from relay.cli.progress import follow
 from relay.cli.session import drop_none, find_id, open_api, segment
 
 
-@click.group(name="replay")
+@click.group(name="replay", cls=Listed)
 def group() -> None:
     """Stored results, delivered again."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, list_command, show_command, text_filter
 from relay.cli.nouns import RESULT, WEBHOOK
 from relay.cli.output import note
@@ -18,7 +19,7 @@ from relay.cli.session import open_api, segment
 from relay.cli.text import on_terminal, safe
 
 
-@click.group(name="result")
+@click.group(name="result", cls=Listed)
 def group() -> None:
     """How jobs ended, with the final payload byte for byte."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.errors import SettingError
 
 if TYPE_CHECKING:
+    from relay.cli.exits import Failure
     from relay.client.http import Api
 
 HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -40,16 +41,26 @@ def open_api() -> Iterator[Api]:
 
 def find_id(api: Api, path: str, prefix: str, name_or_id: str) -> str:
     """The id of the thing that has this name; an id is taken as it is. Raises Failure where there is none."""
-    from relay.cli.exits import Exit, Failure
-
     head, _, digits = name_or_id.partition("_")
     if head == prefix and digits and set(digits) <= HEXADECIMAL:  # and not what begins like an id: a name may do so
         return name_or_id
+    names = []
     for item in api.pages(path, {}):
         if item.get("name") == name_or_id:
             return str(item["id"])
+        names.append(str(item.get("name")))
+    raise no_such_name(path, name_or_id, names)
+
+
+def no_such_name(path: str, name: str, names: list[str]) -> Failure:
+    """That nothing at `path` is called so, and what there is that looks like it."""
+    import difflib
+
+    from relay.cli.exits import Exit, Failure
+
     noun = path.rpartition("/")[2].removesuffix("s")
-    raise Failure(f"there is no {noun} of the name {name_or_id!r}", Exit.NOT_FOUND)
+    nearest = "".join(f"; the nearest is {like!r}" for like in difflib.get_close_matches(name, names, n=1))
+    return Failure(f"there is no {noun} of the name {name!r}{nearest}", Exit.NOT_FOUND)
 
 
 def segment(text: str) -> str:

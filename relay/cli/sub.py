@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relay.cli import values
 from relay.cli.exits import Exit, Failure
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command, show_command
-from relay.cli.nouns import SUBSCRIPTION, WEBHOOK
+from relay.cli.nouns import PROVIDER, SUBSCRIPTION, WEBHOOK
 from relay.cli.output import note, put_list, put_record
-from relay.cli.session import drop_none, find_id, open_api
+from relay.cli.session import drop_none, find_id, no_such_name, open_api
+
+if TYPE_CHECKING:
+    from relay.client.http import Api
 
 # What may be nothing, by the option that sets it.
 CLEARED = {
@@ -38,7 +42,7 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@click.group(name="sub")
+@click.group(name="sub", cls=Listed)
 def group() -> None:
     """Subscriptions: where results go and which ones."""
 
@@ -73,6 +77,7 @@ def create(
     body["filter"] = _filter(body["filter"], providers)
     body["secret"] = None if secret is None else values.secret("--secret", "secret", secret)
     with open_api() as api:
+        _check_providers(api, providers)
         body["webhook_ids"] = [find_id(api, WEBHOOK.path, WEBHOOK.prefix, one) for one in webhooks] or None
         subscription = api.call("POST", SUBSCRIPTION.path, body=drop_none(body))
     put_record(subscription, as_json=as_json)
@@ -112,6 +117,16 @@ def update(as_json: bool, subscription: str, webhooks: tuple[str, ...], cleared:
         body |= {CLEARED[name]: None for name in cleared}
         changed = api.call("PATCH", SUBSCRIPTION.address(api, subscription), body=body)
     put_record(changed, as_json=as_json)
+
+
+def _check_providers(api: Api, providers: tuple[str, ...]) -> None:
+    """A misspelt one would be a filter that nothing ever passes. Raises Failure."""
+    if not providers:
+        return
+    loaded = [str(item["name"]) for item in api.call("GET", PROVIDER.path)["data"]]
+    for name in providers:
+        if name not in loaded:
+            raise no_such_name(PROVIDER.path, name, loaded)
 
 
 def _filter(given: dict[str, Any] | None, providers: tuple[str, ...]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from relay.cli import values
+from relay.cli.listed import Listed
 from relay.cli.noun import action_command, as_json, list_command, show_command
 from relay.cli.nouns import WEBHOOK
 from relay.cli.output import note, put_list, put_record
@@ -31,7 +32,7 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@click.group(name="webhook")
+@click.group(name="webhook", cls=Listed)
 def group() -> None:
     """Inbound addresses: each has a callback URL to hand to its provider."""
 

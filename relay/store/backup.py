@@ -20,8 +20,10 @@ def back_up(source: Path, target: Path) -> int:
     if not source.exists():
         raise StoreUnavailable(f"there is no database at {source}")
     try:
+        if not target.absolute().parent.is_dir():
+            raise StoreUnavailable(f"the backup was not made: there is no directory {target.absolute().parent}")
         if target.exists():
-            raise StoreUnavailable(f"{target} is there already")
+            raise StoreUnavailable(f"{target} is there already: give another name")
         partly.unlink(missing_ok=True)
         os.close(os.open(partly, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # SQLite takes an empty file over
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as file:

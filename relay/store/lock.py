@@ -25,7 +25,8 @@ class FileLock:
         except OSError:
             os.close(descriptor)
             raise AlreadyRunning(
-                f"another Relay uses this database ({path}): SQLite serves one process; use PostgreSQL for more"
+                f"another Relay uses this database ({path}), and SQLite serves one process: stop that one first,"
+                " or use PostgreSQL for more"
             ) from None
         return cls(descriptor)
 

@@ -150,6 +150,28 @@ def test_on_a_telephone_in_the_dark_long_texts_have_room_and_empty_bars_are_dark
         person.is_content()
 
 
+def test_names_of_a_hundred_letters_make_no_page_wider_than_a_telephone(
+    chromium: Browser, running: Running, stage: Stage
+) -> None:
+    do, world = running.do, running.world
+    known = {"credentials": {"api_key": "k"}, "verification": {"secret": "s" * 24}}
+    webhook = do(world.post("/v1/webhooks", {"name": "n" * 120, "provider": "pulse", **known}))
+    subscription = do(world.post("/v1/subscriptions", {"name": "s" * 120, "kind": "pull"}))
+    with somebody(chromium, running, viewport={"width": 390, "height": 800}) as person:
+        page = person.sign_in()
+        for path in ("jobs", "deliveries", "replays/new", f"subscriptions/{subscription['id']}/edit"):
+            person.go(f"/ui/{path}")
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{path} is too wide"
+        ends = set()
+        for path in ("jobs", "settings"):  # with and without live updates
+            box = person.go(f"/ui/{path}").get_by_role("button", name="sign out").bounding_box()
+            ends.add(box and box["x"])
+        assert len(ends) == 1
+        person.is_content()
+    do(world.call("DELETE", f"/v1/subscriptions/{subscription['id']}"))
+    do(world.call("DELETE", f"/v1/webhooks/{webhook['id']}"))
+
+
 def test_the_header_is_one_line_and_on_smaller_screens_nothing_of_it_is_cut_off(
     chromium: Browser, running: Running
 ) -> None:

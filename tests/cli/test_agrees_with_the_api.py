@@ -14,7 +14,7 @@ from relay.cli.noun import Noun
 from relay.web.endpoint import Endpoint
 from relay.web.management import ENDPOINTS
 from tests.cli.conftest import Run
-from tests.support.fake_api import Answer, FakeApi, Request
+from tests.support.fake_api import Answer, FakeApi, Request, page
 
 T = "2026-11-21T19:00:00Z"
 IDS = {prefix: f"{prefix}_{'0' * 32}" for prefix in ("wh", "sub", "job", "res", "dlv", "rpl", "ntf", "key", "evt")}
@@ -122,10 +122,13 @@ def test_what_a_command_asks_for_is_what_the_relay_serves(api: FakeApi, run: Run
         "id": "x", "status": "completed", "data": [], "next_cursor": None, "delivered": True, "callback_url": "u",
         "secret": "s", "key": "k", "matches": True,
     }  # fmt: skip
-    api.answers = lambda _: Answer(done)
+    loaded = page({"name": "netnut"}, {"name": "fal"})
+    api.answers = lambda asked: loaded if asked.path == "/v1/providers" else Answer(done)
     result = run(*(word.format(t=T, **IDS) for word in command.split()))
     assert result.exit_code == 0, result.output
-    [request] = api.requests
+    *looked_up, request = api.requests
+    names_providers = command.startswith("sub create") and "--provider" in command
+    assert [asked.path for asked in looked_up] == ["/v1/providers"] * names_providers
     endpoint = _endpoint(request)
     query = {
         name: tuple(value.split(",")) if name in ("status", "type") else value for name, value in request.query.items()
@@ -141,7 +144,7 @@ def test_what_a_command_asks_for_is_what_the_relay_serves(api: FakeApi, run: Run
     "noun", [value for value in vars(nouns).values() if isinstance(value, Noun)], ids=lambda noun: noun.group
 )
 def test_the_columns_of_a_list_are_fields_of_its_items(noun: Noun) -> None:
-    [page] = [endpoint for endpoint in ENDPOINTS if (endpoint.method, endpoint.path) == ("GET", noun.path)]
-    assert set(noun.columns) <= set(_item(page).model_fields)
-    assert noun.has_pages == ("cursor" in page.query.model_fields)
-    assert noun.has_name == (noun.group != "provider" and "name" in _item(page).model_fields)
+    [listed] = [endpoint for endpoint in ENDPOINTS if (endpoint.method, endpoint.path) == ("GET", noun.path)]
+    assert set(noun.columns) <= set(_item(listed).model_fields)
+    assert noun.has_pages == ("cursor" in listed.query.model_fields)
+    assert noun.has_name == (noun.group != "provider" and "name" in _item(listed).model_fields)

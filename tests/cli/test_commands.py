@@ -36,6 +36,18 @@ def test_help_and_version_answer_without_importing_anything_heavy(args: tuple[st
     assert _imported_by(*args) == set()
 
 
+@pytest.mark.parametrize("args", [(), ("webhook",), ("db",), ("provider",)])
+def test_a_list_of_commands_cuts_no_sentence_off(run: Run, args: tuple[str, ...]) -> None:
+    _, _, listed = run(*args, "--help").stdout.partition("Commands:\n")
+    assert listed and "..." not in listed
+
+
+def test_a_misspelt_command_is_told_the_nearest_one(run: Run) -> None:
+    assert "No such command 'webhok'. Did you mean 'webhook'?" in run("webhok", "list").stderr
+    assert "No such command 'lst'. Did you mean 'list'?" in run("webhook", "lst").stderr
+    assert run("nothing-like-it").stderr.endswith("No such command 'nothing-like-it'.\n")
+
+
 def test_the_version_is_that_of_the_package(run: Run) -> None:
     assert run("--version").stdout == f"relay {relay.__version__}\n"
 

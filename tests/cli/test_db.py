@@ -90,6 +90,7 @@ def test_prune_deletes_what_the_retention_lets_go(run: Run, url: str) -> None:
     assert run("db", "prune", "--older-than", "36000").stdout == "0\n"
     pruned = run("db", "prune", "--older-than", "0.001")
     assert (pruned.exit_code, pruned.stdout) == (0, "501\n"), "results, jobs and the notification"
+    assert pruned.stderr == "deleted, of results, jobs and notifications together: 501\n"
 
 
 def test_a_backup_is_a_whole_database_that_only_its_owner_reads(
@@ -112,7 +113,7 @@ def test_a_backup_is_a_whole_database_that_only_its_owner_reads(
     monkeypatch.setenv("RELAY_DATABASE_URL", f"sqlite:///{tmp_path}/copy.db")
     assert run("db", "check").exit_code == 0
     refused = run("db", "backup", str(tmp_path / "copy.db"))
-    assert refused.exit_code == 1 and "there already" in refused.stderr
+    assert refused.exit_code == 1 and "there already: give another name" in refused.stderr
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -132,3 +133,18 @@ def test_a_backup_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path, monk
         refused = run("db", "backup", target)
         assert refused.exit_code == 1
         assert refused.stderr.startswith("Error: the backup was not made: ") and refused.stderr.count("\n") == 1
+    assert refused.stderr.endswith("there is no directory " + str(Path("none").absolute()) + "\n")
+
+
+def test_beside_a_running_relay_it_is_said_to_stop_it_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELAY_DATABASE_URL", f"sqlite:///{tmp_path}/relay.db")
+    run("db", "upgrade")
+    lock = FileLock.acquire(f"{tmp_path}/relay.db.lock")  # a relay runs
+    try:
+        for command in ("prune", "rekey"):
+            refused = run("db", command)
+            assert refused.exit_code == 1 and "stop that one first" in refused.stderr
+    finally:
+        lock.release()

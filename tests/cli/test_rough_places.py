@@ -150,6 +150,9 @@ def test_what_is_not_there_is_called_by_its_noun(api: FakeApi, run: Run) -> None
     api.answers = lambda _: page()
     result = run("sub", "show", "billing")
     assert (result.exit_code, result.stderr) == (3, "Error: there is no subscription of the name 'billing'\n")
+    api.answers = lambda _: page({"id": "sub_1", "name": "search"}, {"id": "sub_2", "name": "billing"})
+    assert run("sub", "show", "biling").stderr.endswith("of the name 'biling'; the nearest is 'billing'\n")
+    assert run("sub", "show", "ops").stderr.endswith("of the name 'ops'\n")
     unread = run("webhook", "create", "n", "--provider", "netnut", "--credential", "password=@/nowhere")
     assert unread.exit_code == 2
     assert unread.stderr.endswith("cannot read /nowhere: No such file or directory\n")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cli.conftest import Run
-from tests.support.fake_api import Answer, FakeApi
+from tests.support.fake_api import Answer, FakeApi, page
 
 SUB, RESULT = f"sub_{'0' * 32}", f"res_{'0' * 32}"
+LOADED = page({"name": "netnut"}, {"name": "fal"})
 FILTER = '{"data.metadata.tenant": "acme"}'
 MISS = {"place": "filter.data.metadata.tenant", "path": "data.metadata.tenant", "operator": "$eq", "found": '"x"'}
 
@@ -38,11 +39,18 @@ def test_a_filter_without_a_result_or_that_is_no_json_is_a_usage_error(api: Fake
 
 
 def test_a_provider_becomes_part_of_the_filter(api: FakeApi, run: Run) -> None:
-    api.answers = lambda _: Answer({"id": SUB, "secret": "s"})
+    api.answers = lambda asked: LOADED if asked.method == "GET" else Answer({"id": SUB, "secret": "s"})
     create = ("sub", "create", "n", "--to", "https://a.example", "--provider", "netnut", "--provider", "fal")
     assert run(*create, "--filter", FILTER).exit_code == 0
     assert api.last.json["filter"] == {"data.provider": {"$in": ["netnut", "fal"]}, "data.metadata.tenant": "acme"}
     assert run(*create, "--filter", '{"data.provider": "x"}').exit_code == 2
+
+
+def test_a_misspelt_provider_makes_no_subscription_that_nothing_ever_reaches(api: FakeApi, run: Run) -> None:
+    api.answers = lambda _: LOADED
+    done = run("sub", "create", "n", "--to", "https://a.example", "--provider", "netnutt")
+    assert (done.exit_code, [asked.method for asked in api.requests]) == (3, ["GET"])
+    assert done.stderr == "Error: there is no provider of the name 'netnutt'; the nearest is 'netnut'\n"
 
 
 def test_an_update_changes_what_is_named_and_can_clear_it(api: FakeApi, run: Run) -> None:

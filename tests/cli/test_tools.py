@@ -77,9 +77,12 @@ def test_an_export_is_a_csv_that_nothing_obeys(api: FakeApi, run: Run) -> None:
 def test_an_export_is_a_json_object_on_each_line(api: FakeApi, run: Run) -> None:
     item = {"id": "res_1", "error": "a\x1b[2J\nb\u202e"}
     api.answers = lambda _: page(item, item)
-    lines = run("export", "--since", "1h").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == [item, item]
+    done = run("export", "--since", "1h")
+    lines = done.stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [item, item] and done.stderr == "2 results\n"
     assert "\x1b" not in "".join(lines)
+    api.answers = lambda _: page(item)
+    assert run("export", "--since", "1h").stderr == "1 result\n"
 
 
 def test_a_completion_script_is_one_that_the_shell_takes() -> None:

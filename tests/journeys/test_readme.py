@@ -166,8 +166,9 @@ async def test_the_first_result_comes_as_it_is_told_and_each_guide_goes_on_from_
                 start, *rest = [replaced(block, words) for block in texts("session", "README.md")]
                 await _session(api, first, start, *rest)
                 others = [await _guide(api, tmp_path, reading, words, start, page) for page in SESSIONS]
-                await asyncio.to_thread(first.run, "")
-    verified = re.findall(r"verified result.completed Three things people say about (.{6})", first.said)
+                await asyncio.to_thread(first.run, "relay sub test billing")
+    verified = re.findall(r"verified result.completed .*'text': 'Three things people say about (.{6})", first.said)
+    assert "verified relay.test None" in first.said
     assert sorted(verified) == ["And co"] * 2 + ["Is tea"] * 2 + ["coffee"] * 2  # each replayed once
     assert b"And cocoa?" in (tmp_path / "result.json").read_bytes()
     assert netnut.counts["unauthorized"] == 0

@@ -10,6 +10,7 @@ from relay.model import Secret
 from relay.outbound.urls import canonical_origin, parse_url
 from relay.providers.profile import Profile
 from relay.signing.standard_webhooks import decode_secret
+from relay.web.body import count_of_fields
 from relay.web.problems import Problem, Wrong, unprocessable
 
 _BASIC: Final = ("username", "password")
@@ -103,5 +104,4 @@ def _compare(
     ]
     wrong = [*missing, *unknown]
     if wrong:
-        names = ", ".join(item.pointer or "" for item in wrong)
-        raise Problem(422, "validation_error", f"Not valid: {names}", wrong)
+        raise Problem(422, "validation_error", count_of_fields(len(wrong)), wrong)

@@ -19,6 +19,10 @@ TIMES: Final = ("job_created_after", "job_created_before", "delivery_created_aft
 ONE: Final = ("webhook_id", "created_after", "created_before", *TIMES)
 SEVERAL: Final = ("result_ids", "types", "delivery_status", "job_status")
 TO: Final = "subscription_ids"
+SAY_WHICH: Final = (
+    "Say which results: of a webhook, stored after or before a time, or whose delivery is in a state. For all of them"
+    " give a time before the oldest."
+)
 HOW: Final = ("mode", "rate_per_second", "new_message_id")
 
 
@@ -72,6 +76,8 @@ async def confirmation(visit: Visit, fields: Mapping[str, Sequence[str]]) -> Res
             tried = await visit.ask(api.start, DryRunView, body=_body(given) | {"dry_run": True})
         except Problem as error:
             problem = error
+    elif given["mode"]:  # counted without a word of which: a link that only opens the form says no mode
+        problem = Problem(422, "validation_error", SAY_WHICH)
     return visit.page(
         "replay_new.html", "New replay", status=200 if problem is None else problem.status, given=given, tried=tried,
         problem=problem, webhooks=visit.webhooks(), subscriptions=visit.subscriptions(),

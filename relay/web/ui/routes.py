@@ -112,7 +112,7 @@ PLAYED: Final[Mapping[tuple[str, str], Handler]] = {
 
 
 def ui_routes(services: Services, settings: Settings) -> list[BaseRoute]:
-    """All of them, and `/ui` for who leaves the slash away."""
+    """All of them, and the way there for who opens the address that `relay serve` prints, or leaves the slash away."""
     pages = PAGES if services.playground is None else {**PAGES, **PLAYED}
     keys = settings.secret_keys
     desk = Desk(services=services, settings=settings, sessions=Sessions(keys), links=SignInLinks(keys))
@@ -125,7 +125,7 @@ def ui_routes(services: Services, settings: Settings) -> list[BaseRoute]:
     async def home(request: Request) -> Response:
         return guard.guarded(RedirectResponse(doors.HOME, SEE_OTHER))
 
-    routes: list[BaseRoute] = [Route("/ui", home)]
+    routes: list[BaseRoute] = [Route("/", home), Route("/ui", home)]
     routes += [Route(path, _dispatch(methods), methods=list(methods)) for path, methods in by_path.items()]
     return [*routes, Route("/ui/{rest:path}", _for_anybody(desk, _nothing))]
 

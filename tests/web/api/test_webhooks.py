@@ -90,6 +90,8 @@ async def test_what_is_wrong_is_named(management: Management) -> None:
         answer = await management.client.post("/v1/webhooks", json=webhook_body(**change))
         assert answer.status_code == 422
         assert (pointer, code) in [(item["pointer"], item["code"]) for item in answer.json()["errors"]]
+    answer = await management.client.post("/v1/webhooks", json=webhook_body(credentials=None))
+    assert answer.json()["detail"] == "2 fields are wrong."  # in words, as everywhere; `errors` says which
 
 
 async def test_only_write_and_admin_keys_see_the_callback_url(management: Management) -> None:

@@ -44,7 +44,8 @@ async def test_the_sign_in_page_and_its_files_are_open_and_guarded(outside: Dash
         assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"], path
         assert answer.status_code == (404 if path == "/ui/none" else 200)
     assert (await outside.client.get("/ui/static/../routes.py")).status_code == 404
-    assert (await outside.client.get("/ui")).headers["location"] == "/ui/"
+    for path in ("/", "/ui"):
+        assert (await outside.client.get(path)).headers["location"] == "/ui/"
 
 
 async def test_a_key_signs_in_and_leads_to_where_one_was_going(outside: Dashboard) -> None:

@@ -222,11 +222,21 @@ async def test_a_new_secret_is_shown_once(dashboard: Dashboard) -> None:
     assert known.secrets[0] == Secret(found[0]) and len(known.secrets) == 2
 
 
+async def test_what_the_flow_leaves_out_is_counted_in_words(dashboard: Dashboard) -> None:
+    for number in range(9):
+        await dashboard.management.webhook(f"netnut-{number}")
+    assert "One quieter one is left out." in await dashboard.get("/ui/")
+    await dashboard.management.webhook("netnut-9")
+    assert "2 quieter ones are left out." in await dashboard.get("/ui/")
+
+
 async def test_a_webhook_is_rotated_after_a_question(dashboard: Dashboard) -> None:
     webhook = await dashboard.management.webhook()
     place = f"/ui/webhooks/{webhook['id']}"
     assert webhook["callback_url"] in await dashboard.get(place)
-    assert "get 410" in await dashboard.get(f"{place}/rotate")
+    assert "The old one is taken until it ends; notifications to it get 410 from then on" in await dashboard.get(
+        f"{place}/rotate"
+    )
     await dashboard.post(f"{place}/rotate", {"overlap_seconds": "0"})
     page = await dashboard.get(place)
     assert webhook["callback_url"] not in page and "https://relay.example/in/" in page
@@ -263,7 +273,7 @@ async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dash
     await dashboard.management.database.write(store)
     page = await dashboard.get("/ui/problems")
     link = re.search(r'href="(/ui/replays/new[^"]+error=http_503)"[^>]*>replay all 3…', page)
-    assert link and "replay all 1…" in page
+    assert link and "replay it…" in page
     sure = await dashboard.get(link[1].replace("&amp;", "&"))
     assert "Replay 3 results?" in sure and '<button class="danger">Replay 3</button>' in sure
     fields = {
@@ -275,6 +285,12 @@ async def test_failures_are_grouped_and_replayed_after_the_count(dashboard: Dash
     replay = (await dashboard.management.client.get(answer.headers["location"].replace("/ui/", "/v1/"))).json()
     assert replay["subscription_ids"] == [subscription["id"]]
     assert set(replay["filter"]["result_ids"]) == set(fields["result_ids"])
+
+
+async def test_counting_without_a_word_of_which_results_says_what_is_missing(dashboard: Dashboard) -> None:
+    assert "Say which results" not in await dashboard.get("/ui/replays/new?subscription_ids=")
+    page = await dashboard.get("/ui/replays/new?webhook_id=&created_after=&mode=undelivered", 422)
+    assert "Say which results" in page and "Count</button>" in page
 
 
 async def test_a_replay_is_paused_resumed_and_cancelled(filled: Filled) -> None:
@@ -296,6 +312,7 @@ async def test_an_open_breaker_is_said_where_health_is(filled: Filled, clock: Fa
     for path in ("/ui/", "/ui/subscriptions", f"/ui/subscriptions/{filled.subscription}"):
         page = await filled.dashboard.get(path)
         assert "breaker open" in page and "in 30 s" in page, path
+    assert "Last error: http_503." in page  # on its own page
 
 
 async def test_a_key_is_made_shown_once_and_revoked(dashboard: Dashboard) -> None:
