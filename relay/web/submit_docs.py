@@ -20,7 +20,7 @@ _REFUSALS: Final = {
     "409": "The request with this Idempotency-Key is under way, or what came of it is not known",
     "413": "Content Too Large",
     "422": "Relay cannot put in what has to be put in, or streaming is asked for",
-    "502": "The provider could not be reached, or gave no whole answer; the code ends in `_outcome_unknown` where it "
+    "502": "The provider could not be reached, or gave no whole answer; the code ends in _outcome_unknown where it "
     "may have done what it was asked",
     "503": "Service Unavailable",
     "504": "The provider did not answer in time",
