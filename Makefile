@@ -12,7 +12,7 @@ JOBS := 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test types suite proofs bench pages pictures crash powercut zombie constraints clean
+.PHONY: help install demo test types suite acceptance proofs bench pages pictures crash powercut zombie constraints clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ install: $(STAMP) ## make .venv and install Relay and the tests' tools into it
 demo: $(PRODUCT) ## watch one job make the whole round trip
 	@exec $(BIN)/relay demo $(ARGS)
 
-test: $(STAMP) ## lint, types, and all tests on SQLite and on a real PostgreSQL
+test: $(STAMP) ## lint, types, and the tests on SQLite and on a real PostgreSQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory -j2 types suite
@@ -38,9 +38,12 @@ $(COMPILED): $(STAMP)
 # More processes than processors, because tests wait for other programs. Each begins with its part of the suite; who is done
 # takes over from the others.
 suite: $(COMPILED)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow and not acceptance" $(ARGS)
 
-proofs: $(STAMP) ## the slow tests, which `make test` leaves out: crash points, zombies, outages
+acceptance: $(COMPILED) ## whole programs: killed under load, cut off, restored from a copy, looked at in Chromium
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "acceptance and not slow" $(ARGS)
+
+proofs: $(STAMP) ## the slow tests, which both leave out: crash points, zombies, outages
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(STAMP) ## measure Relay beside floors of the same run

@@ -32,7 +32,9 @@ NAMES = """
 """
 
 
-# In `make proofs` all of them, in `make test` one of a kind.
+pytestmark = pytest.mark.acceptance
+
+# In `make proofs` all of them, in `make acceptance` one of a kind.
 SOME_OR_ALL = pytest.mark.parametrize(
     "all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one-a-kind", "all"]
 )

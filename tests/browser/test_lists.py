@@ -12,6 +12,8 @@ from tests.browser.accessible import axe
 from tests.browser.conftest import Person, Running, somebody
 from tests.browser.test_dashboard import Stage
 
+pytestmark = pytest.mark.acceptance
+
 WINDOW = {"width": 1280, "height": 800}
 OTHER_ZONE = "Asia/Tehran"  # half an hour off: no whole hours will do
 

@@ -12,10 +12,12 @@ from tests.browser.conftest import PATIENCE_MS, Person, Running, somebody
 from tests.browser.test_dashboard import NAMES
 from tests.support.dashboard import HOSTILE
 
+pytestmark = pytest.mark.acceptance
+
 STEPS = ["asked", "notified", "verified", "fetched", "stored", "delivered"]
 
 
-# The page is tests/web/ui's and the plays are tests/journeys' too: here `make test` watches one whole life.
+# The page is tests/web/ui's and the plays are tests/journeys' too: here `make acceptance` watches one whole life.
 other_lives = pytest.mark.slow
 
 

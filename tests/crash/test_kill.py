@@ -10,8 +10,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 KILLS = [
-    ("sqlite", 2),
-    ("postgres", 1),  # to be killed again and again is in `make proofs`
+    ("sqlite", 1),
+    pytest.param("postgres", 1, marks=pytest.mark.acceptance),  # to be killed again and again is in `make proofs`
     *(pytest.param(kind, 6, marks=pytest.mark.slow) for kind in ("sqlite", "postgres")),
 ]
 

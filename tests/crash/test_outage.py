@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.outage import FLOORS, full_disk, postgres_restarts
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.acceptance]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from tests.crash.durable import answers, premature
 from tests.crash.powercut import Traced, cut_power
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.acceptance]
 
 Run = Callable[..., Traced]
 

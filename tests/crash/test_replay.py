@@ -7,7 +7,7 @@ from tests.crash.conftest import SQLITE_FIRST
 from tests.crash.world import Kind
 
 # tests/pipeline/test_replay.py restarts half-way, and tests/store/test_intake.py repeats, on PostgreSQL too.
-pytestmark = [pytest.mark.timeout(120), SQLITE_FIRST]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.acceptance, SQLITE_FIRST]
 
 
 def test_a_replay_that_is_killed_half_way_delivers_each_result_once_to_each(kind: Kind) -> None:

@@ -11,7 +11,7 @@ from tests.crash.conftest import SQLITE_FIRST
 from tests.crash.world import Kind, World
 from tests.support.stopwatch import own_seconds_to_end
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.acceptance]
 
 LEASED = "SELECT id FROM {} WHERE due_at IS NOT NULL AND lease_until IS NOT NULL"
 DUE = "SELECT id FROM {} WHERE due_at IS NOT NULL"

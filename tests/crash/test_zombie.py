@@ -4,7 +4,7 @@ import pytest
 
 from tests.crash import claims, share, zombie
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("postgres_to_crash")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.acceptance, pytest.mark.usefixtures("postgres_to_crash")]
 
 
 @pytest.mark.slow  # the zombie below has a server and two workers, and its story is audited too

@@ -9,6 +9,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.crash.rig import Program, ended
 from tests.deploy.documents import blocks, table
 from tests.journeys.test_readme import Shell, reader, replaced
@@ -16,6 +18,7 @@ from tests.support.journey import LOOPBACK, World, stand_ins
 from tests.support.ports import free_port
 
 
+@pytest.mark.acceptance
 async def test_a_copy_is_taken_while_relay_works_and_comes_back_to_life(tmp_path: Path) -> None:
     env, port, data = reader(tmp_path), free_port(), tmp_path / "data"
     words = {

@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from relay.store.backup import back_up
 from tests.support.journey import World, eventually, running, settings_of, travelling
 
@@ -27,6 +29,7 @@ async def _more_than(acknowledged: list[str], count: int) -> None:
     await eventually(counted, lambda found: found["count"] > count)
 
 
+@pytest.mark.acceptance
 async def test_a_copy_made_under_load_holds_what_was_acknowledged_before_it_and_goes_on_from_there(
     sqlite_stage_url: str, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ async def apart(stage_postgres_url: str, tmp_path: Path) -> AsyncIterator[Apart]
             await between.open()  # a relay that is stopped says so in its database
 
 
+@pytest.mark.acceptance
 async def test_while_the_database_is_away_every_answer_is_503_and_the_relay_comes_back_by_itself(apart: Apart) -> None:
     world = apart.world
     webhook = await world.webhook()

@@ -28,7 +28,7 @@ ECHOES: Final = (
 NOUNS: Final = ("webhooks", "subscriptions", "notifications", "jobs", "results", "deliveries", "replays", "keys")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.acceptance)])
 def secret_url(request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
     return url

@@ -135,6 +135,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
+@pytest.mark.acceptance
 async def test_a_race_of_processes_claims_nothing_twice(migrated_postgres_url: str) -> None:
     total = 100_000 if os.environ.get("RELAY_TEST_LONG") == "1" else 5_000
     database = await open_database(migrated_postgres_url)

@@ -56,7 +56,7 @@ enabled = false
 """
 
 # Requests of each kind for each operation.
-EXAMPLES = [3, pytest.param(25, marks=pytest.mark.slow)]
+EXAMPLES = [pytest.param(3, marks=pytest.mark.acceptance), pytest.param(25, marks=pytest.mark.slow)]
 
 OPERATION = """
 [[operations]]
