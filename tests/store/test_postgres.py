@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, text
 
 from relay.errors import StoreUnavailable
 from relay.store.database import Database, open_database
+from relay.store.postgres import MORE_READERS, READERS
 from tests.support.numbers import make_numbers, numbers, put_number
 from tests.support.postgres import ExistingPostgres, PostgresServer, find_binaries
+
+HELD = 4711  # a lock of this test alone
+WAITING = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {HELD} AND NOT granted"
 
 
 async def test_a_transaction_that_lost_a_deadlock_is_tried_again(migrated_postgres_url: str) -> None:
@@ -35,16 +40,21 @@ async def test_who_reads_takes_no_connection_from_who_writes(migrated_postgres_u
     """A dozen slow looks, and what came in was answered with 503."""
     database = await open_database(migrated_postgres_url)
     await database.write(make_numbers)
-    reads = [asyncio.ensure_future(database.read(_slow_look)) for _ in range(24)]
-    await asyncio.sleep(0.5)
+    holder = await asyncpg.connect(migrated_postgres_url.replace("+asyncpg", ""))
+    await holder.execute(f"SELECT pg_advisory_lock({HELD})")
+    reads = [asyncio.ensure_future(database.read(_look_that_waits)) for _ in range(24)]
+    while await holder.fetchval(WAITING) < READERS + MORE_READERS:  # noqa: ASYNC110  # only the server knows
+        await asyncio.sleep(0)
     await database.write(partial(put_number, number=1))
     assert not any(read.done() for read in reads)
+    await holder.execute(f"SELECT pg_advisory_unlock({HELD})")
     await asyncio.gather(*reads)
+    await holder.close()
     await database.close()
 
 
-def _slow_look(connection: Connection) -> None:
-    connection.exec_driver_sql("SELECT pg_sleep(2)")
+def _look_that_waits(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({HELD})")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 
+from relay.web.protocol import GuardedProtocol
 from tests.support.edge import HURRIED, PATH, PATIENT, Edge, drip, post
 from tests.support.stopwatch import Stopwatch
 
@@ -274,7 +275,10 @@ async def test_an_endless_answer_ends_with_its_caller_also_when_another_request_
     await client.send(b"GET /first HTTP/1.1\r\n\r\n")
     await client.reply()
     await client.send(b"GET /second HTTP/1.1\r\n\r\n")
-    await asyncio.sleep(0.05)
+    (connection,) = edge.server.listeners[0].connections.open
+    assert isinstance(connection, GuardedProtocol)
+    while not connection.pipeline:  # noqa: ASYNC110  # nobody is told that one waits
+        await asyncio.sleep(0)
     client.close()
     try:
         async with asyncio.timeout(5):
