@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
+import structlog
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from relay.web.replies import Headers, Reply
+
+log = structlog.get_logger("relay.web")
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -75,6 +78,7 @@ class DirectCycle:
 class Connection(Protocol):
     """What is asked of the protocol whose request it is."""
 
+    loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
     server_state: ServerState
@@ -87,21 +91,70 @@ class Connection(Protocol):
         """The answer has been handed to the transport."""
         ...
 
-
-def offer(direct: Direct, parser: Any, url: bytes, headers: Headers) -> DirectCycle | None:
-    """Ask `direct` whether it takes the request whose head `parser` has just read."""
-    if parser.get_method() != b"POST" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
-        return None
-    length = _announced(headers)
-    admitted = None if length is None else direct.admit(url, headers, length)
-    return None if admitted is None else DirectCycle(admitted)
+    def abort(self) -> None:
+        """Drop the connection."""
+        ...
 
 
-def give_answer(direct: Direct, cycle: DirectCycle, connection: Connection) -> None:
-    """Answer a request that has come whole."""
-    rest = direct.answer(cycle.admitted, cycle.body(), partial(_respond, cycle, connection))
-    if rest is not None:
-        connection.keep_task(rest)
+class Desk:
+    """Where a site's requests are answered directly: those that have come whole in one turn of the event loop together,
+    and what was stored for them together.
+
+    Reading from a socket and writing to it run so much of the kernel's code that what comes after is slow: from the
+    second request on the same work takes two thirds of the time.
+    """
+
+    def __init__(self, direct: Direct) -> None:
+        self._direct = direct
+        self._whole: list[tuple[DirectCycle, Connection]] = []
+        self._replies: list[tuple[DirectCycle, Connection, Reply]] = []
+
+    def offer(self, parser: Any, url: bytes, headers: Headers) -> DirectCycle | None:
+        """The request whose head `parser` has just read, if the application takes it."""
+        if parser.get_method() != b"POST" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+            return None
+        length = _announced(headers)
+        admitted = None if length is None else self._direct.admit(url, headers, length)
+        return None if admitted is None else DirectCycle(admitted)
+
+    def answer_soon(self, cycle: DirectCycle, connection: Connection) -> None:
+        """Answer a request that has come whole."""
+        if not self._whole:
+            connection.loop.call_soon(self._answer_whole)
+        self._whole.append((cycle, connection))
+
+    def abandon(self, cycle: DirectCycle) -> None:
+        """The rest of a request will not come."""
+        self._direct.abandon(cycle.admitted)
+
+    def _answer_whole(self) -> None:
+        whole, self._whole = self._whole, []
+        for cycle, connection in whole:
+            try:
+                rest = self._direct.answer(cycle.admitted, cycle.body(), partial(self._reply_soon, cycle, connection))
+                if rest is not None:
+                    connection.keep_task(rest)
+            except Exception:
+                _give_up(connection)
+
+    def _reply_soon(self, cycle: DirectCycle, connection: Connection, reply: Reply) -> None:
+        if not self._replies:
+            connection.loop.call_soon(self._write_replies)
+        self._replies.append((cycle, connection, reply))
+
+    def _write_replies(self) -> None:
+        replies, self._replies = self._replies, []
+        for cycle, connection, reply in replies:
+            try:
+                _respond(cycle, connection, reply)
+            except Exception:
+                _give_up(connection)
+
+
+def _give_up(connection: Connection) -> None:
+    """A mistake of ours over one request: its caller need not wait for an answer, the others have theirs to come."""
+    log.exception("request.not_answered")
+    connection.abort()
 
 
 def _respond(cycle: DirectCycle, connection: Connection, reply: Reply) -> None:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from relay.web.connections import Connections
-from relay.web.direct import Direct, DirectCycle, give_answer, offer
+from relay.web.direct import Desk, DirectCycle
 from relay.web.refusals import BAD_REQUEST, CODES, HEAD_TOO_LARGE, TIMED_OUT, UNAVAILABLE, LingeringTransport, answer
 
 
@@ -46,10 +46,10 @@ class GuardedProtocol(HttpToolsProtocol):
         connections: Connections,
         loop: asyncio.AbstractEventLoop,
         app_state: dict[str, Any],
-        direct: Direct | None = None,
+        desk: Desk | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop=loop)
-        self.direct = direct
+        self.desk = desk
         self.guard = connections
         self.limits = connections.limits
         self.peer = ""
@@ -76,8 +76,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.guard.forget(self)
         running = self.running
-        if self.direct is not None and type(running) is DirectCycle and running.more_body:
-            self.direct.abandon(running.admitted)
+        if self.desk is not None and type(running) is DirectCycle and running.more_body:
+            self.desk.abandon(running)
         self._leave_running()  # uvicorn tells only the last request that came, which may wait behind this one
         super().connection_lost(exc)
 
@@ -265,8 +265,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.stage = Stage.BUSY
             self.deadline = inf
             self.guard.receiving.pop(self, None)
-            if self.direct is not None and type(self.running) is DirectCycle:
-                give_answer(self.direct, self.running, self)
+            if self.desk is not None and type(self.running) is DirectCycle:
+                self.desk.answer_soon(self.running, self)
 
     def keep_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """See `relay.web.direct.Connection`."""
@@ -275,11 +275,11 @@ class GuardedProtocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _goes_directly(self) -> bool:
-        """Whether the request whose head is complete is one for `direct`."""
+        """Whether the request whose head is complete is one for the desk."""
         free = self.cycle is None or self.cycle.response_complete
-        if self.direct is None or not free or self.stage is not Stage.RECEIVING:
+        if self.desk is None or not free or self.stage is not Stage.RECEIVING:
             return False
-        cycle = offer(self.direct, self.parser, self.url, self.headers)
+        cycle = self.desk.offer(self.parser, self.url, self.headers)
         if cycle is None:
             return False
         self.cycle, self.running = cycle, cycle  # type: ignore[assignment]  # as far as uvicorn looks at it

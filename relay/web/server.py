@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 from relay.clock import Clock
 from relay.ids import new_id
 from relay.web.connections import ConnectionLimits, Connections
-from relay.web.direct import Direct
+from relay.web.direct import Desk, Direct
 from relay.web.protocol import GuardedProtocol
 
 BIND_AGAIN_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)  # a process that was killed may hold its port longer than it lives
@@ -62,9 +62,10 @@ class Listener:
         """Bind and accept. Raises OSError when the address cannot be had."""
         loop = asyncio.get_running_loop()
         config = _config(self.site)
+        desk = None if self.site.direct is None else Desk(self.site.direct)
 
         def protocol() -> GuardedProtocol:
-            return GuardedProtocol(config, self._state, self.connections, loop, {}, self.site.direct)
+            return GuardedProtocol(config, self._state, self.connections, loop, {}, desk)
 
         if self.site.bound is not None:
             self._server = await loop.create_server(protocol, sock=self.site.bound, backlog=config.backlog)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay.web import direct
 from relay.web.callback import CallbackEndpoint
 from relay.web.direct import MAX_BODY_BYTES
 from tests.support.edge import PATH, Edge, post
@@ -117,3 +118,37 @@ async def test_whoever_leaves_before_the_answer_costs_nothing_and_the_notificati
     while endpoint.budget.used:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     assert len(edge.receiver.received) == 1
+
+
+@pytest.mark.parametrize("where", ["answering", "writing"])
+async def test_a_mistake_over_one_request_costs_no_other_caller_an_answer(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    await edge.start()
+    clients = [await edge.connect() for _ in range(3)]
+    answer, write = CallbackEndpoint.answer, direct._write
+    written = 0
+
+    def mistaken_answer(endpoint: CallbackEndpoint, admitted: Any, body: bytes, respond: Any) -> Any:
+        if body == b"bad":
+            raise RuntimeError("a mistake")
+        return answer(endpoint, admitted, body, respond)
+
+    def mistaken_write(cycle: Any, connection: Any, reply: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise RuntimeError("a mistake")
+        write(cycle, connection, reply)
+
+    if where == "answering":
+        monkeypatch.setattr(CallbackEndpoint, "answer", mistaken_answer)
+    else:
+        monkeypatch.setattr(direct, "_write", mistaken_write)
+    edge.receiver.hold = asyncio.Event()
+    for client, body in zip(clients, (b"{}", b"bad", b"{}"), strict=True):
+        await client.send(post(body))
+    await edge.receiver.until_received(2 if where == "answering" else 3)
+    edge.receiver.hold.set()
+    assert [(await clients[number].reply()).status for number in (0, 2)] == [200, 200]
+    assert await clients[1].ended() == b""  # closed, instead of waiting for ever
