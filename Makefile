@@ -40,7 +40,7 @@ $(COMPILED): $(STAMP)
 suite: $(COMPILED)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow and not acceptance" $(ARGS)
 
-acceptance: $(COMPILED) ## whole programs: killed under load, cut off, restored from a copy, looked at in Chromium
+acceptance: $(COMPILED) ## whole programs: used as the guides say, killed under load, cut off, restored from a copy, looked at in Chromium
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "acceptance and not slow" $(ARGS)
 
 proofs: $(STAMP) ## the slow tests, which both leave out: crash points, zombies, outages

@@ -143,6 +143,7 @@ def test_every_block_of_commands_is_run_somehow() -> None:
     assert {block.page for block in BLOCKS if block.kind == "session"} == {"README.md", *SESSIONS}
 
 
+@pytest.mark.acceptance
 async def test_the_first_result_comes_as_it_is_told_and_each_guide_goes_on_from_there(tmp_path: Path) -> None:
     env, port, subscriber, rehearsal = reader(tmp_path), free_port(), free_port(), free_port()
     async with stand_ins() as (netnut, _, session):
@@ -199,6 +200,7 @@ async def _until_all_is_delivered(api: Caller) -> None:
     await api.until("/v1/deliveries", lambda page: all(found["status"] == "delivered" for found in page["data"]))
 
 
+@pytest.mark.acceptance
 async def test_several_processes_share_a_postgresql_as_it_is_told(tmp_path: Path, postgres_url: str) -> None:
     (block,) = texts("postgres")
     lines = replaced(block, {"postgresql://relay@db.internal/relay": postgres_url}).splitlines()

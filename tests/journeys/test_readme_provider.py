@@ -63,6 +63,7 @@ class Acme:
                     self.answers.append(answer.status)
 
 
+@pytest.mark.acceptance
 async def test_a_provider_that_nobody_has_works_with_the_file_in_the_guide(tmp_path: Path) -> None:
     acme, port, env = Acme(), free_port(), reader(tmp_path)
     runner = web.AppRunner(acme.application())

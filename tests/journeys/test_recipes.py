@@ -54,6 +54,7 @@ def test_every_recipe_is_run() -> None:
     assert set(RECIPES) == {*COMMANDS, "pull_worker.py", "articles.py"}
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_a_receiver_takes_what_is_signed_and_nothing_else(name: str, world: World, tmp_path: Path) -> None:
     port = free_port()
@@ -70,6 +71,7 @@ async def test_a_receiver_takes_what_is_signed_and_nothing_else(name: str, world
         assert running.said().count("got ") == 1
 
 
+@pytest.mark.acceptance
 async def test_a_program_takes_its_messages(world: World, tmp_path: Path) -> None:
     made = await world.post("/v1/subscriptions", {"name": "batch", "kind": "pull"})
     env = {"RELAY_URL": world.url, "RELAY_API_KEY": ADMIN_KEY, "RESULTS_SUBSCRIPTION": made["id"]}
@@ -79,6 +81,7 @@ async def test_a_program_takes_its_messages(world: World, tmp_path: Path) -> Non
         assert f"got result.completed {page['data'][0]['result_id']}" in running.said()
 
 
+@pytest.mark.acceptance
 async def test_the_guides_program_gets_its_result(world: World, tmp_path: Path) -> None:
     (text,) = texts("client.py")
     webhook = await world.webhook(base_url=world.netnut.url)
@@ -91,6 +94,7 @@ async def test_the_guides_program_gets_its_result(world: World, tmp_path: Path) 
     assert done.stdout.splitlines()[1] == f"{result['id']} {result['provider_job_id']}"
 
 
+@pytest.mark.acceptance
 async def test_celery_tasks_wait_or_are_called_and_ask_once(sqlite_stage_url: str, tmp_path: Path) -> None:
     key = Secret("freddy-key-for-the-recipe")
     async with travelling(sqlite_stage_url, tmp_path, hurry=5) as world, Freddy(api_key=key) as freddy:

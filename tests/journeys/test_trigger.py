@@ -84,6 +84,7 @@ async def test_a_rehearsal_that_is_ended_from_outside_leaves_no_webhook(
         assert (await listing.communicate())[0] == b""
 
 
+@pytest.mark.acceptance
 async def test_the_guides_commands_do_what_it_says(trigger: Trigger) -> None:
     (block,) = texts("rehearse")
     listed, happy, forged = (shlex.split(line) for line in block.splitlines())
