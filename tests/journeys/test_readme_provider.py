@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.crash.rig import Program, ended
