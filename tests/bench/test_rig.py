@@ -10,6 +10,8 @@ from tests.bench.floors import Calls
 from tests.bench.results import PATHS, bench
 from tests.bench.wire import Plan, notification
 
+pytestmark = pytest.mark.acceptance
+
 
 def test_the_floor_server_answers_both_routes_and_is_gone_afterwards() -> None:
     with rig.light("server") as server:

@@ -17,6 +17,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.acceptance
+
 KEYS = {"RELAY_SECRET_KEYS": "s" * 40, "RELAY_ADMIN_KEY": "a" * 40}
 
 

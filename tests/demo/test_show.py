@@ -22,6 +22,8 @@ from relay.demo.show import demo_settings, listening_socket
 from relay.model import Secret
 from tests.support.stopwatch import own_seconds_to_end
 
+pytestmark = pytest.mark.acceptance
+
 COMMAND = [sys.executable, "-m", "relay", "demo"]
 PATIENCE_SECONDS = 40
 PROMISED_END_SECONDS = 3

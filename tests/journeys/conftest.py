@@ -1,6 +1,7 @@
 """Stages for this room."""
 
 from tests.support.stage_fixtures import (  # noqa: F401
+    journey_url,
     open_stage,
     silence,
     sqlite_first,
@@ -10,5 +11,4 @@ from tests.support.stage_fixtures import (  # noqa: F401
     stage_postgres,
     stage_postgres_url,
     stage_template,
-    stage_url,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 import relay.client.listen
 from relay.client.forward import Answered, Forwarder
@@ -21,6 +22,8 @@ from tests.crash.rig import Program, relay_command
 from tests.journeys.test_readme import texts
 from tests.support.journey import ADMIN_KEY, World, process_environment, processes, running, settings_of, stand_ins
 from tests.support.ports import free_port
+
+pytestmark = pytest.mark.acceptance
 
 STOP_SECONDS = 3.0
 

@@ -16,6 +16,8 @@ from tests.support.journey import World, process_environment, processes, running
 from tests.support.ports import free_port
 from tests.support.stage_fixtures import SQLITE_FIRST
 
+pytestmark = pytest.mark.acceptance
+
 WORK = 12
 
 

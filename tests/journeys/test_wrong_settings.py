@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from relay.cli.main import cli
 from tests.crash.rig import environment, relay_command
 
+pytestmark = pytest.mark.acceptance
+
 CASES: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "several at once": (
         ["serve"],
