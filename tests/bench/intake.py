@@ -41,7 +41,9 @@ def run(scale: Scale) -> list[Line]:
 
 
 def _measure(scale: Scale, connections: int, flood: Callable[[str, int], float]) -> Line:
-    relays, floors = interleave(scale.rounds, lambda: flood("relay", connections), lambda: flood("floor", connections))
+    relays, floors = interleave(
+        scale.intake_rounds, lambda: flood("relay", connections), lambda: flood("floor", connections)
+    )
     ratio = median(ours / theirs for ours, theirs in zip(relays, floors, strict=True))
     return Line(
         name=f"durable intake, {connections} connections",

@@ -11,6 +11,7 @@ class Scale:
     """Counts and rates of one setting."""
 
     rounds: int = 5
+    intake_rounds: int = 11  # short ones: what else the machine does comes and goes within seconds
     intake_requests: int = 8_000
     cpu_results: int = 800
     cpu_rate: float = 250.0

@@ -41,16 +41,17 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What came of it. Times are CLOCK_MONOTONIC seconds."""
+    """What came of it. Times are CLOCK_MONOTONIC seconds.
+
+    `per_second` is taken while every connection had a request in flight: the first ones are sent while others are still
+    being opened, and of the last ones a server that answers many together has ever fewer to answer.
+    """
 
     answered: int
     statuses: dict[str, int]
     started: float
     ended: float
-
-    @property
-    def per_second(self) -> float:
-        return self.answered / max(1e-9, self.ended - self.started)
+    per_second: float
 
 
 class Load:
@@ -116,7 +117,17 @@ class Load:
         await asyncio.sleep(0)
         statuses = {str(status): count for status, count in sorted(self.statuses.items())}
         good = sum(count for status, count in self.statuses.items() if 200 <= status < 300)
-        return Summary(answered=good, statuses=statuses, started=started, ended=max([started, *self.answered]))
+        ended = max([started, *self.answered])
+        return Summary(
+            answered=good, statuses=statuses, started=started, ended=ended, per_second=self.per_second(started, ended)
+        )
+
+    def per_second(self, started: float, ended: float) -> float:
+        """See `Summary`; with a schedule, or with hardly more requests than connections, of the whole run."""
+        first, last = self.plan.connections, self.sent - 1
+        if self.plan.rate is None and last > 2 * first:
+            return (last - first) / max(1e-9, self.due[last] - self.due[first])  # each was sent when one was answered
+        return self.done / max(1e-9, ended - started)
 
     async def follow_schedule(self, rate: float) -> float:
         start = time.monotonic() + 0.01
