@@ -63,6 +63,16 @@ async def test_the_first_question_is_which_provider_and_what_it_needs_is_said(da
     assert (await dashboard.client.get("/ui/webhooks/new?provider=none")).status_code == 404
 
 
+async def test_what_is_known_of_a_provider_is_prose_that_the_browser_wraps(dashboard: Dashboard) -> None:
+    page = await dashboard.get("/ui/webhooks/new?provider=netnut")
+    found = re.search(r'<div class="notes">(.*?)</div>', page, re.S)
+    assert found is not None
+    assert found[1].count("<p>") == found[1].count("</p>") == 3
+    assert "<code>response</code> object" in found[1] and "`" not in found[1]
+    style = (await dashboard.client.get("/ui/static/app.css")).text
+    assert not re.search(r"\.notes \{[^}]*pre", style)
+
+
 async def test_a_webhook_is_made_and_its_page_says_where_the_provider_takes_the_url(dashboard: Dashboard) -> None:
     form = await _webhook_form(dashboard)
     answer = await _sent(
