@@ -100,8 +100,8 @@ class Desk:
     """Where a site's requests are answered directly: those that have come whole in one turn of the event loop together,
     and what was stored for them together.
 
-    Reading from a socket and writing to it run so much of the kernel's code that what comes after is slow: from the
-    second request on the same work takes two thirds of the time.
+    Reading from a socket and writing to it run so much of the kernel's code that what comes after finds the processor's
+    caches cold. Apart from these, and one after the other, a notification takes an eighth less of the loop's time.
     """
 
     def __init__(self, direct: Direct) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -91,26 +92,16 @@ async def test_refusals_and_lost_connections_are_counted_and_the_rest_still_sent
     assert (summary.answered, summary.statuses) == (0, {"0": 3, "503": 3})
 
 
-async def test_a_flood_is_measured_while_every_connection_has_a_request_in_flight(start: Start) -> None:
-    answers = 0
+def test_a_flood_is_measured_while_every_connection_has_a_request_in_flight() -> None:
+    load = Load(Plan(port=9, template=notification("/", "x"), count=104, connections=4))
+    load.sent = load.done = 104
+    for index in range(104):
+        load.due[index] = 10.0 + max(0, index - 4) / 200  # the first four as fast as they can connect
 
-    async def late_at_both_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal answers
-        try:
-            while True:
-                await read_request(reader)
-                answers += 1
-                if answers in (1, 40):  # while others are still connecting, and when there is nothing more to send
-                    await asyncio.sleep(0.25)
-                writer.write(ANSWER)
-        except asyncio.IncompleteReadError:
-            writer.close()
+    assert load.per_second(started=8.0, ended=12.0) == pytest.approx(200)
 
-    plan = Plan(port=await start(late_at_both_ends), template=notification("/", "x"), count=40, connections=1)
-    summary = await measure(plan)
-    whole = summary.answered / (summary.ended - summary.started)
-    assert summary.answered == 40
-    assert whole < 80 < summary.per_second
+    load.plan = replace(load.plan, rate=26.0)
+    assert load.per_second(started=8.0, ended=12.0) == 26
 
 
 async def test_a_server_that_never_answers_ends_the_run_in_time(start: Start) -> None:
