@@ -29,7 +29,7 @@ from relay.outbound.addresses import AddressPolicy
 from relay.outbound.resolver import NameResolver, VettedResolver
 from relay.outbound.urls import Target
 
-CONNECT_SECONDS: Final = 10.0  # TCP and TLS to one address; the look-up before it has limits of its own
+CONNECT_SECONDS: Final = 5.0  # TCP and TLS to one address; the look-up before it has limits of its own
 KEEPALIVE_SECONDS: Final = 10.0
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 128
