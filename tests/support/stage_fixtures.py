@@ -62,26 +62,29 @@ def silence() -> Iterator[None]:
     structlog.configure(**before)
 
 
+def _url_of(request: pytest.FixtureRequest) -> str:
+    """Of the kind of database that is the fixture's parameter."""
+    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def stage_url(request: pytest.FixtureRequest) -> str:
     """A migrated database: the test runs once on SQLite and once on PostgreSQL."""
-    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
-    return url
+    return _url_of(request)
 
 
 @pytest.fixture(name="stage_url", params=["sqlite", pytest.param("postgres", marks=pytest.mark.acceptance)])
 def journey_url(request: pytest.FixtureRequest) -> str:
     """The same for journeys. What they are about has its own tests on both databases, so PostgreSQL may wait for
     `make acceptance`."""
-    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
-    return url
+    return _url_of(request)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def sqlite_first(request: pytest.FixtureRequest) -> str:
     """For a file whose own matter is above the store, whose `stage_url` it gives: PostgreSQL is in `make proofs`."""
-    url: str = request.getfixturevalue("sqlite_stage_url" if request.param == "sqlite" else "stage_postgres_url")
-    return url
+    return _url_of(request)
 
 
 @pytest.fixture
